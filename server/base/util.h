@@ -1,0 +1,65 @@
+/*
+ * util.h - the handful of macros every file may use. Includes libc only.
+ *
+ * _cleanup_(f)   calls f(&variable) when the variable leaves its scope.
+ * take_ptr(p)    hands a pointer on: yields its value and sets it to NULL.
+ * steal_fd(fd)   the same for a file descriptor: yields it and leaves -1.
+ */
+#ifndef STOPGO_BASE_UTIL_H
+#define STOPGO_BASE_UTIL_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define _cleanup_(f)    __attribute__((cleanup(f)))
+#define _printf_(f, a)  __attribute__((format(printf, f, a)))
+#define _must_check_    __attribute__((warn_unused_result))
+#define _unused_        __attribute__((unused))
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+#define MIN(a, b)                    \
+	({                           \
+		__auto_type a_ = (a); \
+		__auto_type b_ = (b); \
+		a_ < b_ ? a_ : b_;   \
+	})
+#define MAX(a, b)                    \
+	({                           \
+		__auto_type a_ = (a); \
+		__auto_type b_ = (b); \
+		a_ > b_ ? a_ : b_;   \
+	})
+
+#define take_ptr(p)                  \
+	({                           \
+		__auto_type p_ = (p); \
+		(p) = NULL;          \
+		p_;                  \
+	})
+
+static inline int steal_fd(int *fd)
+{
+	int value = *fd;
+	*fd = -1;
+	return value;
+}
+
+static inline void close_fdp(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+static inline void freep(void *p)
+{
+	free(*(void **)p);
+}
+
+#define _cleanup_close_ _cleanup_(close_fdp)
+#define _cleanup_free_  _cleanup_(freep)
+
+#endif
