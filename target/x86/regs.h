@@ -5,7 +5,8 @@
  * speaks a protocol maps its own numbers onto these by name.
  * Units:  values are bytes in target order; x86_reg_size() says how many.
  * Source: kernel struct user_regs_struct; FXSAVE and XSAVE areas as in xstate.h. ftag is the full 16-bit tag word, expanded from
- *         and packed into the abridged one; fiseg and foseg are the upper halves of FIP and FDP.
+ *         and packed into the abridged one; fiseg and foseg are the upper halves of FIP and FDP. pl3_ssp is in none of them
+ *         (NT_X86_SHSTK): always -ENODATA here.
  */
 #ifndef STOPGO_TARGET_X86_REGS_H
 #define STOPGO_TARGET_X86_REGS_H
@@ -42,6 +43,8 @@ struct x86_features {
 	bool avx, avx512, pkeys;
 };
 void x86_features_detect(struct x86_features *ret);
+/* What the machine had that wrote this area: for cores. */
+void x86_features_of(const struct xstate *xs, struct x86_features *ret);
 
 /* "rax", "ymm3h"; NULL for a number that is none. */
 const char *x86_reg_name(unsigned reg);
