@@ -1,0 +1,150 @@
+"""Fixtures for the client tests: what a test names in its arguments is made for it and taken away after it."""
+import collections
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+
+from harness import process, rsp, where  # noqa: E402
+from harness.gdb import Gdb  # noqa: E402
+from harness.programs import Programs  # noqa: E402
+from harness.server import Stopgo  # noqa: E402
+
+GDBS = ("gdb13", "gdb18")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "stopgo_only(why): not a property of gdbserver")
+    config.addinivalue_line("markers", "quick: also run against the build with sanitizers")
+    config.addinivalue_line("markers", "peer_fails(why): gdbserver 13 fails this; expected to pass with stopgo")
+    config.addinivalue_line("markers", "gdbs(*names): the gdb versions to run with")
+
+
+def pytest_report_header(config):
+    there = [name for name in (*GDBS, "lldb19", "lldb21", "dlv", *where.GO_RELEASES) if where.has_tool(name)]
+    return [f"server: {where.server_path()}", "tools: " + " ".join(there)]
+
+
+def pytest_generate_tests(metafunc):
+    if "gdb_name" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("gdbs")
+        metafunc.parametrize("gdb_name", marker.args if marker else GDBS)
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        only = item.get_closest_marker("stopgo_only")
+        if only and where.is_peer():
+            item.add_marker(pytest.mark.skip(reason="not gdbserver's: " + only.args[0]))
+        fails = item.get_closest_marker("peer_fails")
+        if fails and where.is_peer():
+            item.add_marker(pytest.mark.xfail(reason="gdbserver: " + fails.args[0], strict=False))
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory):
+    kept = os.environ.get("STOPGO_TEST_PROGRAMS")
+    if kept:
+        os.makedirs(kept, exist_ok=True)
+    return Programs(kept or tmp_path_factory.mktemp("programs"))
+
+
+class Made(collections.UserList):
+    """What a test started; ended in the opposite order."""
+
+    def add(self, thing):
+        self.append(thing)
+        return thing
+
+    def close(self):
+        first = None
+        for thing in reversed(self.data):
+            try:
+                thing.close()
+            except Exception as error:      # one that will not end must not keep the others
+                first = first or error
+        if first:
+            raise first
+
+
+@pytest.fixture
+def made(request):
+    things = Made()
+    request.node.made = things
+    yield things
+    things.close()
+
+
+@pytest.fixture
+def serve(made):
+    """serve(args…) starts the server under test; serve.launch(program, …) launches a program once on a free port."""
+    def start(*args, **kwargs):
+        return made.add(Stopgo(args, **kwargs))
+
+    def launch(program, *args, options=("--once",), **kwargs):
+        return start(*options, "127.0.0.1:0", program, *args, **kwargs)
+
+    def attach(pid, options=("--once",), **kwargs):
+        return start(*options, "--attach", "127.0.0.1:0", pid, **kwargs)
+
+    def multi(options=(), **kwargs):
+        return start("--multi", *options, "127.0.0.1:0", **kwargs)
+
+    start.launch, start.attach, start.multi = launch, attach, multi
+    return start
+
+
+@pytest.fixture
+def new_gdb(made, gdb_name):
+    """new_gdb(program) starts a gdb of the version that the test is run with."""
+    where.tool(gdb_name)
+    return lambda program=None, **kwargs: made.add(Gdb(gdb_name, program, **kwargs))
+
+
+@pytest.fixture
+def session(serve, new_gdb):
+    """session(program, args…): (gdb, server), connected to the program's first instruction."""
+    def start(program, *args, options=("--once",), gdb_options=None, before=(), **kwargs):
+        server = serve.launch(program, *args, options=options, **kwargs)
+        gdb = new_gdb(program, **(gdb_options or {}))
+        for command in before:
+            gdb.cli(command)
+        gdb.connect(server)
+        return gdb, server
+    return start
+
+
+@pytest.fixture
+def at_main(session):
+    """at_main(program, args…): the same, run to main."""
+    def start(program, *args, **kwargs):
+        gdb, server = session(program, *args, **kwargs)
+        gdb.run_to("main")
+        return gdb, server
+    return start
+
+
+@pytest.fixture
+def debuggee(made):
+    return lambda *command, **kwargs: made.add(process.Debuggee([str(word) for word in command], **kwargs))
+
+
+@pytest.fixture
+def new_rsp(made):
+    return lambda server, **kwargs: made.add(rsp.Rsp(server.port, **kwargs))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failure shows what was said on every line of the session."""
+    report = (yield).get_result()
+    if not report.failed:
+        return
+    for thing in getattr(item, "made", ()):
+        if hasattr(thing, "transcript"):
+            report.sections.append((f"{type(thing).__name__} transcript", "\n".join(thing.transcript[-80:])))
+        if isinstance(thing, Stopgo):
+            text = f"{' '.join(thing.command)}\n{thing.err.text if thing.err.ended else thing.said()}"
+            report.sections.append(("server", text + f"\nstdout: {thing.out.text[-2000:]}"))
