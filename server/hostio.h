@@ -1,0 +1,40 @@
+/*
+ * hostio.h - files for the client, read and written where the debuggee sees them.
+ *
+ * setfs chooses whose mount namespace paths mean: 0 is the server's own; a pid whose namespace differs is reached through
+ * /proc/PID/root with openat2(RESOLVE_IN_ROOT), so that no link in a container leads out of it and the server needs no
+ * privilege beyond being able to trace. Descriptors the client opened are bounded and closed with the session.
+ *
+ * Errors: negative errno.
+ */
+#ifndef STOPGO_HOSTIO_H
+#define STOPGO_HOSTIO_H
+
+#include <stdbool.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "base/util.h"
+
+enum { HOSTIO_FILES_MAX = 256 };
+
+struct hostio {
+	int    fds[HOSTIO_FILES_MAX];  /* by the client's number; -1: free */
+	int    root;                   /* of the chosen namespace; -1: the server's own */
+};
+
+void hostio_init(struct hostio *io);
+void hostio_fini(struct hostio *io);
+
+int hostio_setfs(struct hostio *io, pid_t pid);
+/* The client's descriptor. flags and mode are open(2)'s. */
+int hostio_open(struct hostio *io, const char *path, int flags, mode_t mode);
+int hostio_close(struct hostio *io, uint64_t fd);
+ssize_t hostio_pread(struct hostio *io, uint64_t fd, void *into, size_t len, uint64_t offset);
+ssize_t hostio_pwrite(struct hostio *io, uint64_t fd, const void *from, size_t len, uint64_t offset);
+int hostio_fstat(struct hostio *io, uint64_t fd, struct stat *ret);
+int hostio_stat(struct hostio *io, const char *path, bool follow, struct stat *ret);
+int hostio_unlink(struct hostio *io, const char *path);
+ssize_t hostio_readlink(struct hostio *io, const char *path, char *into, size_t size);
+
+#endif

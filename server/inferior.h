@@ -1,0 +1,92 @@
+/*
+ * inferior.h - the processes (or the core) that are being debugged. They outlive the client's connection.
+ *
+ * An inferior is a target and what this server keeps about it: the view of its threads, what the client last heard of
+ * them, caches that a resume or an exec makes stale. target->user points back at it.
+ *
+ * Owner:  struct inferiors owns its inferiors; an inferior owns its target and closes it.
+ * Client gone: inferiors_forget_client() takes out every breakpoint and everything the client asked for.
+ */
+#ifndef STOPGO_INFERIOR_H
+#define STOPGO_INFERIOR_H
+
+#include "server/launching.h"
+#include "server/threadview.h"
+#include "target/target.h"
+
+struct threaddb;
+
+/* What is known about one OS thread beyond what the target says. Only threads with something to note have one. */
+struct thread_note {
+	pid_t         tid;
+	struct resume doing;       /* a step or range that was asked for; CONT: nothing to go on with */
+	bool          is_doing;
+	bool          stop_asked;  /* vCont;t: its STOP_INTERRUPT is reported with signal 0 */
+	unsigned      options;     /* QThreadOptions */
+};
+
+enum {
+	THREAD_OPTION_CLONE = 1,
+	THREAD_OPTION_EXIT  = 2,
+};
+
+struct inferior {
+	struct inferior    *next;
+	struct inferiors   *all;
+	struct target      *target;
+	pid_t               pid;
+	struct threadview  *view;
+	struct thread_note *notes;
+	size_t              note_count, note_room;
+	bool                attached;      /* qAttached: 1 */
+	bool                fresh;         /* launched and not yet run: '?' says SIGTRAP */
+	bool                catching;      /* QCatchSyscalls is on */
+	uint64_t            r_debug;       /* 0: not found yet */
+	struct threaddb    *threaddb;      /* NULL: not needed yet */
+};
+
+struct inferiors {
+	struct inferior    *first;
+	size_t              count;
+	struct target_event last;          /* reported last; target NULL: none, or its process is gone */
+	struct launching    launching;
+};
+
+void inferiors_init(struct inferiors *all);
+void inferiors_fini(struct inferiors *all);
+
+/* Takes the target over, on success only. NULL: no memory. */
+struct inferior *inferiors_add(struct inferiors *all, struct target *t);
+/* Closes its target. */
+void inferiors_remove(struct inferior *inf);
+/* NULL: there is none. */
+struct inferior *inferiors_by_pid(struct inferiors *all, int64_t pid);
+struct inferior *inferior_of(const struct target *t);
+
+/* Breakpoints out, system call catches and thread options off. The tracer's event switches and signal sets are put back, too. */
+void inferiors_forget_client(struct inferiors *all, struct tracer *tr);
+
+/*
+ * Nobody is connected and nobody will be asked: every stopped thread runs on, with the signal it stopped for if it still holds one;
+ * then inferiors_unattended() deals with one event as nobody's business (a signal is delivered, an exit removes the inferior).
+ * Returns the inferior's pid when it is gone, else 0.
+ */
+void inferiors_run_on(struct inferiors *all, struct tracer *tr);
+pid_t inferiors_unattended(struct inferiors *all, const struct target_event *ev);
+
+/* The note of a thread; inferior_note_make() makes an empty one, NULL without memory. Valid until the next one is made or dropped. */
+struct thread_note *inferior_note(struct inferior *inf, pid_t tid);
+struct thread_note *inferior_note_make(struct inferior *inf, pid_t tid);
+void inferior_note_drop(struct inferior *inf, pid_t tid);
+
+/* Everything learned from the old program is forgotten. */
+void inferior_execed(struct inferior *inf);
+
+/* Reads what the client calls memory; short when only the front is readable. */
+int inferior_mem_read(struct inferior *inf, uint64_t addr, void *into, size_t len, size_t *ret_got);
+int inferior_mem_write(struct inferior *inf, uint64_t addr, const void *from, size_t len);
+
+/* Says on stderr what gdbserver says there when a process ends. */
+void inferior_say_end(const struct stop *stop);
+
+#endif

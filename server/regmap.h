@@ -1,0 +1,20 @@
+/*
+ * regmap.h - the registers as the client numbers them, joined by name with the registers as the target keeps them.
+ */
+#ifndef STOPGO_REGMAP_H
+#define STOPGO_REGMAP_H
+
+#include "protocol/tdesc.h"
+#include "target/x86/regs.h"
+
+struct regmap {
+	struct tdesc tdesc;
+	int16_t      x86[TDESC_REGS_MAX];  /* by client number: enum x86_reg, or -1 */
+};
+
+void regmap_init(struct regmap *m, const struct x86_features *cpu, enum tdesc_layout layout);
+
+/* For ax_compile(): the context is the struct regmap. */
+int regmap_ax_reg(void *ctx, unsigned number);
+
+#endif

@@ -1,0 +1,133 @@
+/*
+ * session.h - one client: what was agreed with it, which thread it means, what it waits for.
+ *
+ * All-stop: a resume is answered by exactly one stop reply. When an event arrives everybody is stopped and it is reported; what
+ * else happened waits inside the tracer and comes at the next resume, before anything runs.
+ * Non-stop: resumes are answered OK; events are queued, announced by one %Stop at a time and fetched with vStopped.
+ *
+ * The debuggees are the server's (inferior.h) and stay when the session goes; so does what is pending.
+ */
+#ifndef STOPGO_SESSION_H
+#define STOPGO_SESSION_H
+
+#include "protocol/features.h"
+#include "protocol/packet.h"
+#include "protocol/reply.h"
+#include "protocol/stopreply.h"
+#include "protocol/threadid.h"
+#include "server/hostio.h"
+#include "server/inferior.h"
+#include "server/regmap.h"
+
+struct conn;
+struct server;
+
+enum {
+	SESSION_PACKET_MAX = 0x20000,          /* PacketSize: longest body in either direction */
+	SESSION_OBJECT_MAX = 64 * 1024 * 1024, /* qXfer objects */
+};
+
+enum session_on_loss {
+	SESSION_LOSS_DEFAULT,  /* nothing was asked for */
+	SESSION_LOSS_DETACH,   /* QSetDetachOnError:1 */
+	SESSION_LOSS_KILL,     /* QSetDetachOnError:0 */
+};
+
+/* A stop that was not acknowledged with vStopped yet. */
+struct queued_stop {
+	int64_t pid;
+	int64_t id;
+	bool    final;   /* an exit: '?' does not make it again */
+	char   *text;    /* the encoded stop reply */
+	size_t  len;
+};
+
+/* The object a qXfer read is in the middle of. */
+struct xfer_snapshot {
+	const void *object;     /* whose; NULL: none */
+	int64_t     pid, id;
+	char        annex[256];
+	struct buf  data;
+};
+
+struct session {
+	struct server    *server;
+	struct conn      *conn;
+	struct inferiors *inferiors;
+	struct tracer    *tracer;           /* NULL: a core */
+
+	struct client_features    client;
+	struct stop_reply_dialect dialect;
+	struct regmap             regs;
+	bool                      extended;
+	bool                      error_strings;  /* QEnableErrorStrings */
+	bool                      thread_suffix;  /* QThreadSuffixSupported */
+	enum session_on_loss      on_loss;
+
+	struct threadid general;  /* Hg; pid 0: none was chosen */
+	struct threadid cont;     /* Hc */
+
+	bool                 non_stop;
+	bool                 running;        /* all-stop: a stop reply is due */
+	bool                 interrupting;   /* all-stop: an interrupt is on its way */
+	bool                 thread_events;  /* QThreadEvents:1 */
+	struct queued_stop  *queue;          /* non-stop; [0] is the one the client was told last */
+	size_t               queued, queue_room;
+	bool                 notified;       /* vStopped is due */
+
+	struct xfer_snapshot xfer;
+	struct hostio        hostio;
+	bool                 wants_symbols;  /* in the middle of a qSymbol exchange */
+
+	struct buf reply;
+	struct buf scratch;                  /* for handlers; emptied before each packet */
+	bool       quiet;                    /* the handler answers later or never */
+};
+
+/* Stops what runs: a client finds its debuggees stopped. NULL: no memory. */
+struct session *session_new(struct server *srv, struct conn *conn);
+void session_free(struct session *s);
+
+void session_packet(struct session *s, uint8_t *body, size_t len);
+void session_interrupt(struct session *s);
+/* The tracer may have events. */
+void session_events(struct session *s);
+
+enum session_on_loss session_on_loss(const struct session *s);
+bool session_extended(const struct session *s);
+/* Something was resumed and has not been reported since. */
+bool session_is_running(const struct session *s);
+
+/* --- for handlers --- */
+
+/* The process or thread that Hg chose, or the first there is. NULL or false: there is none. */
+struct inferior *session_inferior(struct session *s);
+bool session_thread(struct session *s, struct inferior **ret_inf, int64_t *ret_id);
+/* The same for an id a packet names; its wildcards mean any. */
+bool session_find_thread(struct session *s, struct threadid id, struct inferior **ret_inf, int64_t *ret_id);
+/* Takes ";thread:ID;" where it comes; else as session_thread(). */
+bool session_suffix_thread(struct session *s, struct args *a, struct inferior **ret_inf, int64_t *ret_id);
+void session_select(struct session *s, const struct inferior *inf, int64_t id);
+
+static inline struct threadid session_id(const struct inferior *inf, int64_t id)
+{
+	return (struct threadid){ .pid = inf->pid, .tid = id };
+}
+
+void session_put_id(struct session *s, const struct inferior *inf, int64_t id);
+
+/* What was appended is dropped and an error takes its place. code: a negative errno, or 1 to 255. */
+void session_error(struct session *s, int code);
+void session_error_text(struct session *s, int code, const char *fmt, ...) _printf_(3, 4);
+void session_error_from(struct session *s, int code, const struct err *err);
+
+/* Prints on the client's console, at once; only while it waits for the reply of qRcmd or a stop reply. */
+void session_console(struct session *s, const char *text, size_t len);
+
+/* The process is no more: forgets it everywhere and tells the server. */
+void session_drop_inferior(struct session *s, struct inferior *inf);
+
+/* Tells the tracer which events this client wants. */
+void session_update_events(struct session *s);
+
+#endif
