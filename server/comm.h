@@ -1,14 +1,15 @@
 /*
  * comm.h - the COMM word of the command line: where the client is to be found.
  *
- *   HOST:PORT  :PORT  [V6]:PORT  *:PORT        listen on TCP; tcp: tcp4: tcp6: before it choose the
- * family unix:PATH  /PATH                           listen on a Unix socket; a character device is
- * a serial line instead unix-abstract:NAME                         the same without a file
- *   -  stdio                                   standard input and output
- *   fd:N                                       a connected descriptor that was inherited
- *   connect://HOST:PORT  unix-connect://PATH   connect to the client; also listen:// accept://
- * unix-accept:// unix:// fd:// PORT                                       in lldb-server's grammar
- * only
+ *   HOST:PORT  :PORT  [V6]:PORT  *:PORT    listen on TCP; tcp: tcp4: tcp6: in front choose the family
+ *   unix:PATH  /PATH                       listen on a Unix socket; a character device is a serial line
+ *   unix-abstract:NAME                     the same without a file
+ *   -  stdio                               standard input and output
+ *   fd:N                                   a connected descriptor that was inherited
+ *   connect://HOST:PORT                    connect to the client, who listens
+ *   listen:// accept:// unix:// unix-accept:// unix-connect:// unix-abstract:// fd://
+ *                                          as lldb-server's URLs
+ *   PORT                                   in lldb-server's grammar only
  *
  * Nothing is resolved, opened or checked here but the form; a path is looked at to tell a device
  * from a socket.
