@@ -1,0 +1,769 @@
+#include "target/ax.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "target/x86/regs.h"
+
+/*
+ * Compiling: decode() turns bytes into one struct op per instruction and finds the boundaries,
+ * flow() walks every path with the height of the stack (equal on all paths that meet, as gdb's own
+ * ax_reqs() demands), emit() keeps what can be reached, folds what needs no run time and turns byte
+ * offsets into indices. After that evaluation checks nothing but what depends on data.
+ */
+
+/* Opcodes, "Debugging with GDB", Bytecode Descriptions. */
+enum {
+	OP_ADD = 0x02,
+	OP_SUB,
+	OP_MUL,
+	OP_DIV_SIGNED,
+	OP_DIV_UNSIGNED,
+	OP_REM_SIGNED,
+	OP_REM_UNSIGNED,
+	OP_LSH,
+	OP_RSH_SIGNED,
+	OP_RSH_UNSIGNED,
+	OP_LOG_NOT = 0x0e,
+	OP_BIT_AND,
+	OP_BIT_OR,
+	OP_BIT_XOR,
+	OP_BIT_NOT,
+	OP_EQUAL,
+	OP_LESS_SIGNED,
+	OP_LESS_UNSIGNED,
+	OP_EXT,
+	OP_REF8,
+	OP_REF16,
+	OP_REF32,
+	OP_REF64,
+	OP_IF_GOTO = 0x20,
+	OP_GOTO,
+	OP_CONST8,
+	OP_CONST16,
+	OP_CONST32,
+	OP_CONST64,
+	OP_REG,
+	OP_END,
+	OP_DUP,
+	OP_POP,
+	OP_ZERO_EXT,
+	OP_SWAP,
+	OP_PICK = 0x32,
+	OP_ROT,
+	OP_PRINTF,
+	OP_COUNT,
+};
+
+enum operand { NONE, BITS, INDEX, TARGET, IMM8, IMM16, IMM32, IMM64, REGISTER, FORMAT };
+
+struct op_def {
+	const char *name;
+	const char *refused; /* why we never run it */
+	uint8_t operand;
+	uint8_t pops;
+	uint8_t pushes;
+};
+
+static const char no_float[] = "floating point is not part of what any agent evaluates";
+static const char no_trace[] =
+	"it collects trace data, which a condition or command has no place for";
+static const char no_tsv[] = "trace state variables exist in trace experiments only";
+
+/* clang-format off */
+static const struct op_def defs[OP_COUNT] = {
+	[0x01] = { "float", no_float, 0, 0, 0 },
+	[OP_ADD] = { "add", NULL, NONE, 2, 1 },
+	[OP_SUB] = { "sub", NULL, NONE, 2, 1 },
+	[OP_MUL] = { "mul", NULL, NONE, 2, 1 },
+	[OP_DIV_SIGNED] = { "div_signed", NULL, NONE, 2, 1 },
+	[OP_DIV_UNSIGNED] = { "div_unsigned", NULL, NONE, 2, 1 },
+	[OP_REM_SIGNED] = { "rem_signed", NULL, NONE, 2, 1 },
+	[OP_REM_UNSIGNED] = { "rem_unsigned", NULL, NONE, 2, 1 },
+	[OP_LSH] = { "lsh", NULL, NONE, 2, 1 },
+	[OP_RSH_SIGNED] = { "rsh_signed", NULL, NONE, 2, 1 },
+	[OP_RSH_UNSIGNED] = { "rsh_unsigned", NULL, NONE, 2, 1 },
+	[0x0c] = { "trace", no_trace, 0, 0, 0 },
+	[0x0d] = { "trace_quick", no_trace, 0, 0, 0 },
+	[OP_LOG_NOT] = { "log_not", NULL, NONE, 1, 1 },
+	[OP_BIT_AND] = { "bit_and", NULL, NONE, 2, 1 },
+	[OP_BIT_OR] = { "bit_or", NULL, NONE, 2, 1 },
+	[OP_BIT_XOR] = { "bit_xor", NULL, NONE, 2, 1 },
+	[OP_BIT_NOT] = { "bit_not", NULL, NONE, 1, 1 },
+	[OP_EQUAL] = { "equal", NULL, NONE, 2, 1 },
+	[OP_LESS_SIGNED] = { "less_signed", NULL, NONE, 2, 1 },
+	[OP_LESS_UNSIGNED] = { "less_unsigned", NULL, NONE, 2, 1 },
+	[OP_EXT] = { "ext", NULL, BITS, 1, 1 },
+	[OP_REF8] = { "ref8", NULL, NONE, 1, 1 },
+	[OP_REF16] = { "ref16", NULL, NONE, 1, 1 },
+	[OP_REF32] = { "ref32", NULL, NONE, 1, 1 },
+	[OP_REF64] = { "ref64", NULL, NONE, 1, 1 },
+	[0x1b] = { "ref_float", no_float, 0, 0, 0 },
+	[0x1c] = { "ref_double", no_float, 0, 0, 0 },
+	[0x1d] = { "ref_long_double", no_float, 0, 0, 0 },
+	[0x1e] = { "l_to_d", no_float, 0, 0, 0 },
+	[0x1f] = { "d_to_l", no_float, 0, 0, 0 },
+	[OP_IF_GOTO] = { "if_goto", NULL, TARGET, 1, 0 },
+	[OP_GOTO] = { "goto", NULL, TARGET, 0, 0 },
+	[OP_CONST8] = { "const8", NULL, IMM8, 0, 1 },
+	[OP_CONST16] = { "const16", NULL, IMM16, 0, 1 },
+	[OP_CONST32] = { "const32", NULL, IMM32, 0, 1 },
+	[OP_CONST64] = { "const64", NULL, IMM64, 0, 1 },
+	[OP_REG] = { "reg", NULL, REGISTER, 0, 1 },
+	[OP_END] = { "end", NULL, NONE, 0, 0 },
+	[OP_DUP] = { "dup", NULL, NONE, 1, 2 },
+	[OP_POP] = { "pop", NULL, NONE, 1, 0 },
+	[OP_ZERO_EXT] = { "zero_ext", NULL, BITS, 1, 1 },
+	[OP_SWAP] = { "swap", NULL, NONE, 2, 2 },
+	[0x2c] = { "getv", no_tsv, 0, 0, 0 },
+	[0x2d] = { "setv", no_tsv, 0, 0, 0 },
+	[0x2e] = { "tracev", no_trace, 0, 0, 0 },
+	[0x2f] = { "tracenz", no_trace, 0, 0, 0 },
+	[0x30] = { "trace16", no_trace, 0, 0, 0 },
+	[OP_PICK] = { "pick", NULL, INDEX, 0, 1 },     /* and the cell it copies must be there: see flow() */
+	[OP_ROT] = { "rot", NULL, NONE, 3, 3 },
+	[OP_PRINTF] = { "printf", NULL, FORMAT, 2, 0 }, /* and its arguments */
+};
+/* clang-format on */
+
+struct op {
+	uint8_t code;
+	uint8_t n;      /* bits of ext, index of pick, arguments of printf */
+	uint16_t at;    /* offset in the bytecode, for messages */
+	uint32_t index; /* jump target, register, format */
+	uint64_t value;
+};
+
+/* One literal stretch or one conversion of a printf. */
+enum piece_kind { PIECE_TEXT, PIECE_INT, PIECE_CHAR, PIECE_POINTER, PIECE_STRING };
+
+enum {
+	WIDTH_MAX = 4096,
+	SPEC_MAX = 32,
+};
+
+struct piece {
+	enum piece_kind kind;
+	bool is_signed;
+	uint8_t bytes;       /* of the argument that count */
+	uint16_t precision;  /* of %s; WIDTH_MAX + 1: none */
+	uint32_t at, len;    /* PIECE_TEXT: in the format's text */
+	char spec[SPEC_MAX]; /* for snprintf, with the size replaced by ours */
+};
+
+struct format {
+	struct piece *pieces;
+	size_t count;
+	char *text; /* with escapes processed */
+};
+
+struct ax {
+	struct op *ops;
+	struct format *formats;
+	size_t format_count;
+};
+
+static void format_fini(struct format *f)
+{
+	free(f->pieces);
+	free(f->text);
+}
+
+void ax_free(struct ax *ax)
+{
+	if (!ax)
+		return;
+	for (size_t i = 0; i < ax->format_count; i++)
+		format_fini(&ax->formats[i]);
+	free(ax->formats);
+	free(ax->ops);
+	free(ax);
+}
+
+static void ax_freep(struct ax **ax)
+{
+	ax_free(*ax);
+}
+
+/* ---- formats */
+
+static int octal(const char **from)
+{
+	int value = 0;
+	for (int i = 0; i < 3 && **from >= '0' && **from <= '7'; i++)
+		value = value * 8 + *(*from)++ - '0';
+	return value & 0xff;
+}
+
+/* The client sends the format as the user wrote it: \n is two characters. In place; a NUL that was
+ * written \0 ends the text. */
+static int process_escapes(char *text, struct err *err)
+{
+	static const char names[] = "abefnrtv\\\"'?", values[] = "\a\b\033\f\n\r\t\v\\\"'?";
+	const char *from = text;
+	char *to = text;
+	while (*from) {
+		if (*from != '\\') {
+			*to++ = *from++;
+			continue;
+		}
+		from++;
+		const char *named = *from ? strchr(names, *from) : NULL;
+		if (named) {
+			*to++ = values[named - names];
+			from++;
+		} else if (*from >= '0' && *from <= '7') {
+			*to++ = (char)octal(&from);
+		} else {
+			return err_set(err, -EINVAL, "the format has the unknown escape \\%c",
+				       *from ? *from : ' ');
+		}
+	}
+	*to = '\0';
+	return 0;
+}
+
+static int number(const char **from)
+{
+	int value = 0;
+	while (**from >= '0' && **from <= '9') {
+		if (value <= WIDTH_MAX)
+			value = value * 10 + **from - '0';
+		(*from)++;
+	}
+	return value;
+}
+
+/* Bytes of h, hh, l, ll, z, j, t, or of int. */
+static uint8_t size_modifier(const char **from)
+{
+	switch (**from) {
+	case 'h': *from += (*from)[1] == 'h' ? 2 : 1; return (*from)[-2] == 'h' ? 1 : 2;
+	case 'l': *from += (*from)[1] == 'l' ? 2 : 1; return 8;
+	case 'z':
+	case 'j':
+	case 't': (*from)++; return 8;
+	default: return 4;
+	}
+}
+
+static int conversion_kind(char letter, bool sized, struct piece *p, struct err *err)
+{
+	switch (letter) {
+	case 'd':
+	case 'i':
+		p->is_signed = true;
+		p->kind = PIECE_INT;
+		return 0;
+	case 'u':
+	case 'o':
+	case 'x':
+	case 'X': p->kind = PIECE_INT; return 0;
+	case 'p': p->kind = PIECE_POINTER; return 0;
+	case 'c':
+	case 's':
+		if (sized)
+			return err_set(
+				err, -EINVAL,
+				"the format wants wide characters (%%l%c), which are not offered",
+				letter);
+		p->kind = letter == 'c' ? PIECE_CHAR : PIECE_STRING;
+		return 0;
+	case 'a':
+	case 'A':
+	case 'e':
+	case 'E':
+	case 'f':
+	case 'F':
+	case 'g':
+	case 'G':
+	case 'L':
+		return err_set(err, -EINVAL,
+			       "the format wants a floating-point number (%%%c), which agents "
+			       "cannot print",
+			       letter);
+	default:
+		return err_set(err, -EINVAL, "the format has the unknown conversion %%%c",
+			       letter ? letter : ' ');
+	}
+}
+
+/* *from is behind the '%'. */
+static int parse_conversion(const char **from, struct piece *p, struct err *err)
+{
+	static const char flags[] = "-+ #0'";
+	size_t len = 0;
+	p->spec[len++] = '%';
+	for (const char *flag = flags; *flag; flag++)
+		if (strspn(*from, flags) && memchr(*from, *flag, strspn(*from, flags)))
+			p->spec[len++] = *flag;
+	*from += strspn(*from, flags);
+	int width = number(from);
+	p->precision = WIDTH_MAX + 1;
+	if (width)
+		len += (size_t)snprintf(p->spec + len, SPEC_MAX - len, "%d", width);
+	if (**from == '.') {
+		(*from)++;
+		int precision = number(from);
+		p->precision = (uint16_t)MIN(precision, WIDTH_MAX + 1);
+		len += (size_t)snprintf(p->spec + len, SPEC_MAX - len, ".%d", precision);
+		width = MAX(width, precision);
+	}
+	if (width > WIDTH_MAX)
+		return err_set(err, -EINVAL, "the format has a width above %d", WIDTH_MAX);
+	const char *modifier = *from;
+	p->bytes = size_modifier(from);
+	int r = conversion_kind(**from, *from != modifier, p, err);
+	if (r < 0)
+		return r;
+	snprintf(p->spec + len, SPEC_MAX - len, p->kind == PIECE_INT ? "ll%c" : "%c", **from);
+	(*from)++;
+	return 0;
+}
+
+static int parse_pieces(struct format *f, unsigned args, struct err *err)
+{
+	unsigned used = 0;
+	const char *from = f->text;
+	while (*from) {
+		struct piece *p = &f->pieces[f->count++];
+		p->at = (uint32_t)(from - f->text);
+		p->len = (uint32_t)strcspn(from, "%");
+		if (p->len) {
+			from += p->len;
+		} else if (from[1] == '%') {
+			p->len = 1;
+			from += 2;
+		} else {
+			from++;
+			int r = parse_conversion(&from, p, err);
+			if (r < 0)
+				return r;
+			used++;
+		}
+	}
+	if (used != args)
+		return err_set(err, -EINVAL, "the format has %u conversions and %u arguments", used,
+			       args);
+	return 0;
+}
+
+static int format_init(struct format *f, const uint8_t *text, size_t len, unsigned args,
+		       struct err *err)
+{
+	if (len == 0 || text[len - 1] != '\0')
+		return err_set(err, -EINVAL, "the format of printf does not end in a NUL");
+	f->text = strdup((const char *)text);
+	/* Every piece takes at least one character. */
+	f->pieces = calloc(strlen((const char *)text) + 1, sizeof(*f->pieces));
+	if (!f->text || !f->pieces)
+		return -ENOMEM;
+	int r = process_escapes(f->text, err);
+	return r < 0 ? r : parse_pieces(f, args, err);
+}
+
+/* ---- compiling */
+
+struct compiler {
+	const uint8_t *code;
+	size_t len;
+	ax_reg_map map;
+	void *map_ctx;
+	struct ax *ax;
+	size_t count;     /* of ax->ops */
+	uint32_t *starts; /* by offset: index of the instruction that begins there + 1, 0: none does
+			   */
+	int16_t *heights; /* by index: cells on the stack before it, -1: never reached */
+	bool *joins;      /* by index: somebody jumps here */
+	uint32_t *todo;
+	struct err *err;
+};
+
+static uint64_t big_endian(const uint8_t *from, size_t bytes)
+{
+	uint64_t value = 0;
+	for (size_t i = 0; i < bytes; i++)
+		value = value << 8 | from[i];
+	return value;
+}
+
+static int decode_printf(struct compiler *c, struct op *op, size_t *at)
+{
+	if (c->len - *at < 3)
+		return err_set(c->err, -EINVAL, "bytecode ends inside printf at %u", op->at);
+	size_t len = big_endian(c->code + *at + 1, 2);
+	op->n = c->code[*at];
+	*at += 3;
+	if (c->len - *at < len)
+		return err_set(c->err, -EINVAL, "bytecode ends inside printf at %u", op->at);
+	struct format *grown = realloc(c->ax->formats, (c->ax->format_count + 1) * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	c->ax->formats = grown;
+	op->index = (uint32_t)c->ax->format_count;
+	grown[c->ax->format_count] = (struct format){ 0 };
+	int r = format_init(&grown[c->ax->format_count++], c->code + *at, len, op->n, c->err);
+	*at += len;
+	return r;
+}
+
+static int decode_operand(struct compiler *c, struct op *op, size_t *at)
+{
+	static const uint8_t sizes[] = { [BITS] = 1,  [INDEX] = 1, [TARGET] = 2, [IMM8] = 1,
+					 [IMM16] = 2, [IMM32] = 4, [IMM64] = 8,  [REGISTER] = 2 };
+	const struct op_def *def = &defs[op->code];
+	if (def->operand == FORMAT)
+		return decode_printf(c, op, at);
+	size_t size = sizes[def->operand];
+	if (c->len - *at < size)
+		return err_set(c->err, -EINVAL, "bytecode ends inside %s at %u", def->name, op->at);
+	uint64_t value = big_endian(c->code + *at, size);
+	*at += size;
+	op->n = (uint8_t)value;
+	op->value = value;
+	op->index = (uint32_t)value;
+	if (def->operand == BITS && value == 0)
+		return err_set(c->err, -EINVAL, "%s at %u extends from 0 bits", def->name, op->at);
+	if (def->operand == REGISTER) {
+		int reg = c->map(c->map_ctx, (unsigned)value);
+		if (reg < 0)
+			return err_set(c->err, -EINVAL,
+				       "bytecode at %u names register %u, which there is not",
+				       op->at, (unsigned)value);
+		op->index = (uint32_t)reg;
+	}
+	return 0;
+}
+
+static int decode(struct compiler *c)
+{
+	for (size_t at = 0; at < c->len;) {
+		struct op *op = &c->ax->ops[c->count++];
+		uint8_t code = c->code[at];
+		*op = (struct op){ .code = code, .at = (uint16_t)at };
+		c->starts[at++] = (uint32_t)c->count;
+		if (code >= OP_COUNT || !defs[code].name)
+			return err_set(c->err, -EINVAL, "bytecode at %u: unknown opcode 0x%02x",
+				       op->at, code);
+		if (defs[code].refused)
+			return err_set(c->err, -EINVAL, "bytecode at %u: %s is not offered: %s",
+				       op->at, defs[code].name, defs[code].refused);
+		int r = decode_operand(c, op, &at);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int resolve_jumps(struct compiler *c)
+{
+	for (size_t i = 0; i < c->count; i++) {
+		struct op *op = &c->ax->ops[i];
+		if (defs[op->code].operand != TARGET)
+			continue;
+		if (op->value >= c->len || !c->starts[op->value])
+			return err_set(c->err, -EINVAL,
+				       "bytecode at %u jumps to %u, where no instruction begins",
+				       op->at, (unsigned)op->value);
+		op->index = c->starts[op->value] - 1;
+		c->joins[op->index] = true;
+	}
+	return 0;
+}
+
+/* The path that comes to index has height cells; queues it when it is the first. */
+static int reach(struct compiler *c, size_t index, int height, size_t *todo_count)
+{
+	if (index >= c->count)
+		return err_set(c->err, -EINVAL, "bytecode has a path without an end");
+	if (c->heights[index] < 0) {
+		c->heights[index] = (int16_t)height;
+		c->todo[(*todo_count)++] = (uint32_t)index;
+		return 0;
+	}
+	if (c->heights[index] == height)
+		return 0;
+	return err_set(c->err, -EINVAL,
+		       "bytecode at %u is reached with %d and with %d values on the stack",
+		       c->ax->ops[index].at, c->heights[index], height);
+}
+
+/* Every instruction is queued once, so the queue holds at most count. */
+static int flow(struct compiler *c)
+{
+	size_t todo_count = 0;
+	int r = reach(c, 0, 0, &todo_count);
+	while (r == 0 && todo_count) {
+		size_t index = c->todo[--todo_count];
+		const struct op *op = &c->ax->ops[index];
+		const struct op_def *def = &defs[op->code];
+		int pops = def->pops + (def->operand == FORMAT ? op->n : 0);
+		int needs = def->operand == INDEX ? op->n + 1 : pops;
+		int height = c->heights[index] - pops + def->pushes;
+		if (c->heights[index] < needs)
+			return err_set(c->err, -EINVAL,
+				       "%s at %u needs %d values, the stack has %d", def->name,
+				       op->at, needs, c->heights[index]);
+		if (height > AX_STACK_MAX)
+			return err_set(c->err, -EINVAL,
+				       "%s at %u needs more than %d values on the stack", def->name,
+				       op->at, AX_STACK_MAX);
+		if (def->operand == TARGET)
+			r = reach(c, op->index, height, &todo_count);
+		if (r == 0 && op->code != OP_GOTO && op->code != OP_END)
+			r = reach(c, index + 1, height, &todo_count);
+	}
+	return r;
+}
+
+static uint64_t extend(uint64_t value, unsigned bits, bool is_signed)
+{
+	if (bits >= 64)
+		return value;
+	unsigned rest = 64 - bits;
+	return is_signed ? (uint64_t)((int64_t)(value << rest) >> rest) : value << rest >> rest;
+}
+
+/* In place: what is emitted is never longer than what was read. starts[] becomes the map from old
+ * to new index. */
+static void emit(struct compiler *c)
+{
+	struct op *ops = c->ax->ops;
+	size_t out = 0;
+	for (size_t i = 0; i < c->count; i++) {
+		struct op op = ops[i];
+		bool foldable = out && ops[out - 1].code == OP_CONST64 && !c->joins[i];
+		bool ext = op.code == OP_EXT || op.code == OP_ZERO_EXT;
+		c->starts[i] = (uint32_t)out;
+		if (c->heights[i] < 0)
+			continue;
+		if (ext && op.n >= 64) {
+			c->joins[i + 1] |= c->joins[i];
+			continue;
+		}
+		if (op.code >= OP_CONST8 && op.code <= OP_CONST64)
+			op.code = OP_CONST64;
+		if (ext && foldable)
+			ops[out - 1].value = extend(ops[out - 1].value, op.n, op.code == OP_EXT);
+		else
+			ops[out++] = op;
+	}
+	for (size_t i = 0; i < out; i++)
+		if (defs[ops[i].code].operand == TARGET)
+			ops[i].index = c->starts[ops[i].index];
+	struct op *shrunk = realloc(ops, out * sizeof(*ops));
+	c->ax->ops = shrunk ? shrunk : ops;
+}
+
+static int compile(struct compiler *c)
+{
+	int r = decode(c);
+	if (r == 0)
+		r = resolve_jumps(c);
+	if (r == 0)
+		r = flow(c);
+	if (r == 0)
+		emit(c);
+	return r;
+}
+
+int ax_compile(const uint8_t *code, size_t len, ax_reg_map map, void *map_ctx, struct ax **ret,
+	       struct err *err)
+{
+	if (len == 0 || len > AX_CODE_MAX)
+		return err_set(err, -EINVAL, "bytecode of %zu bytes: 1 to %d are allowed", len,
+			       AX_CODE_MAX);
+	_cleanup_(ax_freep) struct ax *ax = calloc(1, sizeof(*ax));
+	_cleanup_free_ uint32_t *starts = calloc(len, sizeof(*starts));
+	_cleanup_free_ int16_t *heights = malloc(len * sizeof(*heights));
+	_cleanup_free_ bool *joins = calloc(len, sizeof(*joins));
+	_cleanup_free_ uint32_t *todo = malloc(len * sizeof(*todo));
+	if (ax)
+		ax->ops = malloc(len * sizeof(*ax->ops));
+	if (!ax || !ax->ops || !starts || !heights || !joins || !todo)
+		return err_set(err, -ENOMEM, "no memory for an agent expression");
+	memset(heights, 0xff, len * sizeof(*heights));
+	struct compiler c = { .code = code,
+			      .len = len,
+			      .map = map,
+			      .map_ctx = map_ctx,
+			      .ax = ax,
+			      .starts = starts,
+			      .heights = heights,
+			      .joins = joins,
+			      .todo = todo,
+			      .err = err };
+	int r = compile(&c);
+	if (r == -ENOMEM)
+		return err_set(err, -ENOMEM, "no memory for an agent expression");
+	if (r < 0)
+		return r;
+	*ret = take_ptr(ax);
+	return 0;
+}
+
+/* ---- evaluating */
+
+/* Room left in what one evaluation may print; start is where its output began. */
+static size_t room(const struct buf *out, size_t start)
+{
+	size_t used = out->len - start;
+	return used < AX_PRINT_MAX ? AX_PRINT_MAX - used : 0;
+}
+
+static int print_string(const struct piece *p, const struct ax_env *env, uint64_t addr,
+			struct err *err)
+{
+	char text[AX_PRINT_MAX + 1];
+	size_t size = p->precision <= WIDTH_MAX ? (size_t)p->precision + 1 : sizeof(text);
+	text[0] = '\0';
+	if (size > 1 && (!env->mem || mem_read_cstr(env->mem, addr, text, size) < 0))
+		return err_set(err, -EFAULT, "cannot read the string at 0x%" PRIx64 " for printf",
+			       addr);
+	buf_printf(env->out, p->spec, text);
+	return 0;
+}
+
+static int print_piece(const struct format *f, const struct piece *p, const struct ax_env *env,
+		       uint64_t arg, struct err *err)
+{
+	switch (p->kind) {
+	case PIECE_TEXT: buf_put(env->out, f->text + p->at, p->len); break;
+	case PIECE_INT:
+		buf_printf(env->out, p->spec, (long long)extend(arg, p->bytes * 8u, p->is_signed));
+		break;
+	case PIECE_CHAR: buf_printf(env->out, p->spec, (int)(unsigned char)arg); break;
+	case PIECE_POINTER: buf_printf(env->out, p->spec, (void *)(uintptr_t)arg); break;
+	case PIECE_STRING: return print_string(p, env, arg, err);
+	}
+	return 0;
+}
+
+/* args points at the first argument, which lies highest on the stack. */
+static int print(const struct format *f, const struct ax_env *env, const uint64_t *args,
+		 size_t start, struct err *err)
+{
+	size_t before = env->out->len;
+	for (size_t i = 0; i < f->count; i++) {
+		const struct piece *p = &f->pieces[i];
+		uint64_t arg = p->kind == PIECE_TEXT ? 0 : *args--;
+		int r = room(env->out, start) ? print_piece(f, p, env, arg, err) : 0;
+		if (r < 0) {
+			env->out->len = before;
+			return r;
+		}
+	}
+	if (env->out->len - start > AX_PRINT_MAX)
+		env->out->len = start + AX_PRINT_MAX;
+	return 0;
+}
+
+static int load(const struct ax_env *env, const struct op *op, size_t size, uint64_t *cell,
+		struct err *err)
+{
+	uint64_t value = 0;
+	if (!env->mem || mem_read(env->mem, *cell, &value, size) < 0)
+		return err_set(err, -EFAULT,
+			       "cannot read %zu bytes at 0x%" PRIx64 " (bytecode at %u)", size,
+			       *cell, op->at);
+	*cell = value;
+	return 0;
+}
+
+static int fetch(const struct ax_env *env, const struct op *op, uint64_t *cell, struct err *err)
+{
+	int r = env->reg(env->ctx, op->index, cell);
+	if (r < 0)
+		return err_set(err, r, "cannot read register %s (bytecode at %u)",
+			       x86_reg_name(op->index) ? x86_reg_name(op->index) : "?", op->at);
+	return 0;
+}
+
+/* The smallest number divided by -1 does not fit and would trap: it wraps, as every other operation
+ * does. */
+static int divide(const struct op *op, uint64_t a, uint64_t b, uint64_t *cell, struct err *err)
+{
+	if (b == 0)
+		return err_set(err, -EDOM, "division by zero (%s in bytecode at %u)",
+			       defs[op->code].name, op->at);
+	bool wraps = b == ~0ull;
+	switch (op->code) {
+	case OP_DIV_SIGNED: *cell = wraps ? 0 - a : (uint64_t)((int64_t)a / (int64_t)b); break;
+	case OP_DIV_UNSIGNED: *cell = a / b; break;
+	case OP_REM_SIGNED: *cell = wraps ? 0 : (uint64_t)((int64_t)a % (int64_t)b); break;
+	default: *cell = a % b; break;
+	}
+	return 0;
+}
+
+static uint64_t shift(unsigned code, uint64_t a, uint64_t by)
+{
+	switch (code) {
+	case OP_LSH: return by < 64 ? a << by : 0;
+	case OP_RSH_UNSIGNED: return by < 64 ? a >> by : 0;
+	default: return (uint64_t)((int64_t)a >> (by < 64 ? by : 63));
+	}
+}
+
+int ax_eval(const struct ax *ax, const struct ax_env *env, uint64_t *ret, struct err *err)
+{
+	/* flow() proved that cells 1..AX_STACK_MAX suffice; top at cells[0]: empty. */
+	uint64_t cells[AX_STACK_MAX + 1];
+	uint64_t *top = cells, swapped;
+	const struct op *op = ax->ops;
+	size_t print_start = env->out ? env->out->len : 0;
+	int r = 0;
+	for (unsigned steps = AX_STEPS_MAX; steps; steps--, op++) {
+		switch (op->code) {
+		case OP_ADD: top--, top[0] += top[1]; break;
+		case OP_SUB: top--, top[0] -= top[1]; break;
+		case OP_MUL: top--, top[0] *= top[1]; break;
+		case OP_DIV_SIGNED:
+		case OP_DIV_UNSIGNED:
+		case OP_REM_SIGNED:
+		case OP_REM_UNSIGNED: top--, r = divide(op, top[0], top[1], top, err); break;
+		case OP_LSH:
+		case OP_RSH_SIGNED:
+		case OP_RSH_UNSIGNED: top--, top[0] = shift(op->code, top[0], top[1]); break;
+		case OP_LOG_NOT: top[0] = !top[0]; break;
+		case OP_BIT_AND: top--, top[0] &= top[1]; break;
+		case OP_BIT_OR: top--, top[0] |= top[1]; break;
+		case OP_BIT_XOR: top--, top[0] ^= top[1]; break;
+		case OP_BIT_NOT: top[0] = ~top[0]; break;
+		case OP_EQUAL: top--, top[0] = top[0] == top[1]; break;
+		case OP_LESS_SIGNED: top--, top[0] = (int64_t)top[0] < (int64_t)top[1]; break;
+		case OP_LESS_UNSIGNED: top--, top[0] = top[0] < top[1]; break;
+		case OP_EXT: top[0] = extend(top[0], op->n, true); break;
+		case OP_ZERO_EXT: top[0] = extend(top[0], op->n, false); break;
+		case OP_REF8: r = load(env, op, 1, top, err); break;
+		case OP_REF16: r = load(env, op, 2, top, err); break;
+		case OP_REF32: r = load(env, op, 4, top, err); break;
+		case OP_REF64: r = load(env, op, 8, top, err); break;
+		case OP_IF_GOTO:
+			if (*top--)
+				op = ax->ops + op->index - 1;
+			break;
+		case OP_GOTO: op = ax->ops + op->index - 1; break;
+		case OP_CONST64: *++top = op->value; break;
+		case OP_REG: r = fetch(env, op, ++top, err); break;
+		case OP_DUP: top[1] = top[0], top++; break;
+		case OP_POP: top--; break;
+		case OP_SWAP: swapped = top[0], top[0] = top[-1], top[-1] = swapped; break;
+		case OP_PICK: top[1] = top[-(ptrdiff_t)op->n], top++; break;
+		case OP_ROT:
+			swapped = top[0], top[0] = top[-1], top[-1] = top[-2], top[-2] = swapped;
+			break;
+		case OP_PRINTF:
+			if (env->out)
+				r = print(&ax->formats[op->index], env, top - 2, print_start, err);
+			top -= 2 + op->n;
+			break;
+		default: /* OP_END */ *ret = top > cells ? *top : 0; return 0;
+		}
+		if (r < 0)
+			return r;
+	}
+	return err_set(err, -ELOOP, "the expression is not done after %d steps", AX_STEPS_MAX);
+}
