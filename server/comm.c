@@ -1,4 +1,4 @@
-#include "comm.h"
+#include "server/comm.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -11,8 +11,8 @@
 #ifndef STOPGO_LISTEN_H
 #define STOPGO_LISTEN_H
 
-#include "comm.h"
-#include "loop.h"
+#include "server/comm.h"
+#include "server/loop.h"
 
 struct listener;
 

@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 #include <cmocka.h>
 
-#include "comm.h"
+#include "server/comm.h"
 
 static const struct good {
 	const char *text;

@@ -11,7 +11,7 @@
 #include <netinet/tcp.h>
 #include <cmocka.h>
 
-#include "listen.h"
+#include "server/listen.h"
 
 static const struct listen_how local_only = { 0 };
 

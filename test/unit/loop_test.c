@@ -6,7 +6,7 @@
 #include <time.h>
 #include <cmocka.h>
 
-#include "loop.h"
+#include "server/loop.h"
 
 struct seen {
 	struct loop *loop;
