@@ -112,5 +112,7 @@ void stop_reply_put_json(struct buf *b, const struct stop_reply *sr,
 
 /* The signal number as this dialect spells it: GDB's, or the kernel's for Delve. */
 int stop_reply_signal(int gdb_signal, const struct stop_reply_dialect *d);
+/* A number the client sent (vCont;C17) to the kernel's; 0 when it means none. */
+int stop_reply_linux_signal(int client_signal, const struct stop_reply_dialect *d);
 
 #endif
