@@ -22,6 +22,10 @@ class GdbError(Exception):
     """gdb answered a command with an error; the text is gdb's."""
 
 
+class ConnectionLost(AssertionError):
+    """The server went away in the middle of a session."""
+
+
 class Stop:
     """Why and where the program stopped, from a *stopped record."""
 
@@ -48,6 +52,11 @@ class Stop:
         return f"Stop({self.results})"
 
 
+def _number(text):
+    """A value as gdb prints it: characters have their picture behind the number."""
+    return int(text.split()[0], 0)
+
+
 class Gdb:
     """One gdb process. Commands return when gdb has answered; expect_…() return when the program has stopped."""
 
@@ -60,6 +69,7 @@ class Gdb:
         self.stops = []             # reported and not yet asked for
         self.notes = []             # =… records
         self.console = []           # console and target text since the last command
+        self.may_lose_connection = False
         self.home = tempfile.mkdtemp(prefix="gdb-home-")
         env = dict(os.environ, HOME=self.home, XDG_CACHE_HOME=self.home, TERM="dumb", LC_ALL="C.UTF-8", SHELL="/bin/sh")
         env.pop("DEBUGINFOD_URLS", None)
@@ -104,8 +114,10 @@ class Gdb:
             self.stops.append(Stop(record.results))
         elif record.kind == "=":
             self.notes.append(record)
-        elif record.kind in "~@&" and record.kind != "(gdb)":
+        elif record.kind in ("~", "@", "&"):
             self.console.append(record.text)
+            if record.text.startswith("Remote connection closed") and not self.may_lose_connection:
+                raise ConnectionLost("the server closed the connection")
         return record
 
     def mi(self, command, limit=None):
@@ -209,15 +221,15 @@ class Gdb:
         assert stop.is_exit and stop.exit_code == code, stop
         return stop
 
-    def expect_watch(self, old=None, new=None, func=None, scope=False):
+    def expect_watch(self, old=None, new=None, func=None):
         """A watchpoint's stop; its values are compared as numbers when they are given."""
         stop = self.expect_stop(func=func)
         assert "watchpoint" in stop.reason, stop
         value = stop.results.get("value", {})
         if old is not None:
-            assert int(value["old"], 0) == old, stop
+            assert _number(value["old"]) == old, stop
         if new is not None:
-            assert int(value.get("new", value.get("value")), 0) == new, stop
+            assert _number(value.get("new", value.get("value"))) == new, stop
         return stop
 
     def step(self, command="step", func=None):
