@@ -1,0 +1,299 @@
+/* Functions, files and lines as callers see them: addresses in the debuggee. */
+#include <string.h>
+#include "base/bytes.h"
+#include "dwarf/go/internal.h"
+
+enum { INLINE_DEPTH_MAX = 64, PROLOGUE_MAX = 128, WRAPPER_MAX = 512 };
+
+static struct go_func func_of(const struct go_model *m, const struct go_pcln_func *f)
+{
+	return (struct go_func){
+		.name = go_pclntab_name(&m->pcln, f->name_off),
+		.entry = f->entry + m->bias,
+		.end = f->end + m->bias,
+		.index = (uint32_t)f->index,
+		.start_line = f->start_line,
+		.wrapper = m->wrapper_id && f->func_id == m->wrapper_id,
+	};
+}
+
+size_t go_func_count(struct go_model *m)
+{
+	return model_need_functions(m) ? m->pcln.nfunc : 0;
+}
+
+struct go_func go_func_nth(struct go_model *m, size_t n)
+{
+	struct go_pcln_func f;
+	if (!model_need_functions(m) || !go_pclntab_nth(&m->pcln, n, &f))
+		return (struct go_func){ 0 };
+	return func_of(m, &f);
+}
+
+struct go_func go_func_at(struct go_model *m, uint64_t pc)
+{
+	struct go_pcln_func f;
+	if (!model_need_functions(m) || !go_pclntab_lookup(&m->pcln, model_linked(m, pc), &f))
+		return (struct go_func){ 0 };
+	return func_of(m, &f);
+}
+
+/* ---- by name ---- */
+
+static uint32_t name_hash(const char *name)
+{
+	uint32_t h = 2166136261u;
+	for (; *name; name++)
+		h = (h ^ (uint8_t)*name) * 16777619u;
+	return h;
+}
+
+static bool index_names(struct go_model *m)
+{
+	if (m->by_name)
+		return true;
+	size_t slots = 64;
+	while (slots < m->pcln.nfunc * 2)
+		slots *= 2;
+	m->by_name = calloc(slots, sizeof(*m->by_name));
+	if (!m->by_name)
+		return false;
+	m->n_by_name = slots;
+	for (uint64_t i = 0; i < m->pcln.nfunc; i++) {
+		struct go_pcln_func f;
+		const char *name = NULL;
+		if (go_pclntab_nth(&m->pcln, i, &f))
+			name = go_pclntab_name(&m->pcln, f.name_off);
+		if (!name)
+			continue;
+		size_t slot = name_hash(name) & (slots - 1);
+		while (m->by_name[slot])
+			slot = (slot + 1) & (slots - 1);
+		m->by_name[slot] = (uint32_t)i + 1;
+	}
+	return true;
+}
+
+struct go_func go_func_by_name(struct go_model *m, const char *name)
+{
+	struct go_func best = { 0 };
+
+	if (!model_need_functions(m))
+		return best;
+	if (strncmp(name, "runtime.", 8) == 0)
+		for (size_t i = 0; i < RT_FUNCS; i++)
+			if (m->rt_entry[i] && strcmp(name + 8, rt_name(i)) == 0)
+				return go_func_at(m, m->rt_entry[i]);
+	if (!index_names(m))
+		return best;
+	size_t slot = name_hash(name) & (m->n_by_name - 1);
+	for (; m->by_name[slot]; slot = (slot + 1) & (m->n_by_name - 1)) {
+		struct go_func f = go_func_nth(m, m->by_name[slot] - 1);
+		if (!f.name || strcmp(f.name, name) != 0)
+			continue;
+		if (!best.name || (best.wrapper && !f.wrapper))
+			best = f;
+	}
+	return best;
+}
+
+/* ---- lines ---- */
+
+size_t go_lines_at(struct go_model *m, uint64_t pc, struct go_line *ret, size_t max)
+{
+	struct go_pcln_func f;
+	size_t count = 0;
+	uint64_t at = model_linked(m, pc);
+
+	if (!model_need_functions(m) || !go_pclntab_lookup(&m->pcln, at, &f))
+		return 0;
+	for (unsigned depth = 0; count < max && depth < INLINE_DEPTH_MAX; depth++) {
+		struct go_inlined call;
+		bool inlined = go_pclntab_inlined(&m->pcln, &f, at, &call);
+		ret[count++] = (struct go_line){
+			.function = inlined ? call.name : go_pclntab_name(&m->pcln, f.name_off),
+			.file = go_pclntab_file(&m->pcln, &f, at),
+			.line = go_pclntab_line(&m->pcln, &f, at),
+			.inlined = inlined,
+		};
+		if (!inlined)
+			break;
+		at = call.parent_pc;
+	}
+	return count;
+}
+
+struct go_line go_line_at(struct go_model *m, uint64_t pc)
+{
+	struct go_line one = { 0 };
+	go_lines_at(m, pc, &one, 1);
+	return one;
+}
+
+/* The line of the outermost function that pc belongs to, whatever was inlined there. */
+static uint32_t outer_line(struct go_model *m, const struct go_pcln_func *f, uint64_t at)
+{
+	struct go_inlined call;
+	for (unsigned depth = 0; depth < INLINE_DEPTH_MAX; depth++) {
+		if (!go_pclntab_inlined(&m->pcln, f, at, &call))
+			break;
+		at = call.parent_pc;
+	}
+	return go_pclntab_line(&m->pcln, f, at);
+}
+
+bool go_line_range(struct go_model *m, uint64_t pc, uint64_t *ret_low, uint64_t *ret_high)
+{
+	struct go_pcln_func f;
+	struct go_pcvalue v;
+	uint64_t at = model_linked(m, pc);
+	uint64_t low = 0;
+	uint32_t line;
+
+	if (!model_need_functions(m) || !go_pclntab_lookup(&m->pcln, at, &f))
+		return false;
+	line = outer_line(m, &f, at);
+	if (!line)
+		return false;
+	/* Runs of the line table with the same outer line, one after the other, are one run. */
+	bool open = false;
+	for (go_pcvalue_start(&v, &m->pcln, &f, f.pcln); go_pcvalue_next(&v) && v.low < f.end;) {
+		bool same = outer_line(m, &f, v.low) == line;
+		if (same && !open)
+			low = v.low;
+		if (!same && open && v.low > at) {
+			*ret_low = low + m->bias;
+			*ret_high = v.low + m->bias;
+			return true;
+		}
+		open = same;
+	}
+	if (!open || at < low)
+		return false;
+	*ret_low = low + m->bias;
+	*ret_high = f.end + m->bias;
+	return true;
+}
+
+/* ---- wrappers ---- */
+
+static bool is_runtime(const char *name)
+{
+	return strncmp(name, "runtime.", 8) == 0;
+}
+
+/*
+ * `go f(x)` starts a function of the compiler's own that calls f(x). f was either inlined into it,
+ * or is the one thing besides the runtime's help that it calls.
+ */
+const char *go_func_wrapped(struct go_model *m, const struct go_func *wrapper)
+{
+	struct go_line lines[INLINE_DEPTH_MAX];
+	size_t len = (size_t)MIN(wrapper->end - wrapper->entry, (uint64_t)WRAPPER_MAX);
+	const uint8_t *code = image_at(m->img, model_linked(m, wrapper->entry), len);
+	struct go_pcln_func f;
+	struct go_pcvalue v;
+
+	if (!go_pclntab_nth(&m->pcln, wrapper->index, &f))
+		return wrapper->name;
+	for (go_pcvalue_start(&v, &m->pcln, &f, f.pcln); go_pcvalue_next(&v) && v.low < f.end;) {
+		size_t n = go_lines_at(m, v.low + m->bias, lines, INLINE_DEPTH_MAX);
+		if (n >= 2 && lines[n - 2].function && !is_runtime(lines[n - 2].function))
+			return lines[n - 2].function;
+	}
+	for (size_t i = 0; code && i + 5 <= len; i++) {
+		int32_t disp;
+		if (code[i] != 0xe8)
+			continue;
+		memcpy(&disp, code + i + 1, sizeof(disp));
+		uint64_t target = wrapper->entry + i + 5 + (uint64_t)(int64_t)disp;
+		struct go_func callee = go_func_at(m, target);
+		if (callee.name && callee.entry == target && !is_runtime(callee.name))
+			return callee.name;
+	}
+	return wrapper->name;
+}
+
+/* ---- the prologue ---- */
+
+struct pattern {
+	uint8_t len;
+	uint8_t bytes[8];
+	uint8_t extra; /* bytes of operand behind them */
+};
+
+static bool take(struct bytes *b, const struct pattern *p)
+{
+	if (bytes_left(b) < (size_t)p->len + p->extra ||
+	    memcmp(b->data + b->at, p->bytes, p->len) != 0)
+		return false;
+	bytes_skip(b, (size_t)p->len + p->extra);
+	return true;
+}
+
+static bool take_any(struct bytes *b, const struct pattern *list, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (take(b, &list[i]))
+			return true;
+	return false;
+}
+
+/*
+ * The compiler's prologue: [load g], [compute the lowest SP], compare with g.stackguard0 (at 16),
+ * jbe to the call of morestack, then the frame: push rbp; mov rbp, rsp; sub rsp (1.21 and later),
+ * or sub rsp; mov [rsp+n], rbp; lea rbp, [rsp+n].
+ */
+uint64_t go_func_after_prologue(struct go_model *m, const struct go_func *func)
+{
+	static const struct pattern load_g[] = {
+		{ 5, { 0x64, 0x48, 0x8b, 0x0c, 0x25 }, 4 }, /* mov rcx, fs:disp32 */
+		{ 3, { 0x48, 0xc7, 0xc1 }, 4 },             /* mov rcx, imm32 */
+		{ 4, { 0x64, 0x48, 0x8b, 0x09 }, 0 },       /* mov rcx, fs:[rcx] */
+	};
+	static const struct pattern lowest[] = {
+		{ 4, { 0x4c, 0x8d, 0x64, 0x24 }, 1 }, /* lea r12, [rsp+disp8] */
+		{ 4, { 0x4c, 0x8d, 0xa4, 0x24 }, 4 }, /* lea r12, [rsp+disp32] */
+		{ 3, { 0x49, 0x89, 0xe4 }, 0 },       /* mov r12, rsp */
+		{ 3, { 0x49, 0x81, 0xec }, 4 },       /* sub r12, imm32 */
+		{ 1, { 0x72 }, 1 },                   /* jb */
+		{ 2, { 0x0f, 0x82 }, 4 },
+	};
+	static const struct pattern compare[] = {
+		{ 4, { 0x49, 0x3b, 0x66, 0x10 }, 0 }, /* cmp rsp, [r14+16] */
+		{ 4, { 0x4d, 0x3b, 0x66, 0x10 }, 0 }, /* cmp r12, [r14+16] */
+		{ 4, { 0x48, 0x3b, 0x61, 0x10 }, 0 }, /* cmp rsp, [rcx+16] */
+		{ 4, { 0x4c, 0x3b, 0x61, 0x10 }, 0 }, /* cmp r12, [rcx+16] */
+	};
+	static const struct pattern jump[] = {
+		{ 1, { 0x76 }, 1 },
+		{ 2, { 0x0f, 0x86 }, 4 },
+	};
+	static const struct pattern frame[] = {
+		{ 1, { 0x55 }, 0 },                   /* push rbp */
+		{ 3, { 0x48, 0x89, 0xe5 }, 0 },       /* mov rbp, rsp */
+		{ 3, { 0x48, 0x83, 0xec }, 1 },       /* sub rsp, imm8 */
+		{ 3, { 0x48, 0x81, 0xec }, 4 },       /* sub rsp, imm32 */
+		{ 3, { 0x48, 0x83, 0xc4 }, 1 },       /* add rsp, -128 */
+		{ 4, { 0x48, 0x89, 0x6c, 0x24 }, 1 }, /* mov [rsp+disp8], rbp */
+		{ 4, { 0x48, 0x89, 0xac, 0x24 }, 4 },
+		{ 4, { 0x48, 0x8d, 0x6c, 0x24 }, 1 }, /* lea rbp, [rsp+disp8] */
+		{ 4, { 0x48, 0x8d, 0xac, 0x24 }, 4 },
+	};
+	size_t len = (size_t)MIN(func->end - func->entry, (uint64_t)PROLOGUE_MAX);
+	const uint8_t *code = image_at(m->img, model_linked(m, func->entry), len);
+	if (!code || func->end <= func->entry)
+		return func->entry;
+
+	struct bytes b = bytes_of(code, len);
+	while (take_any(&b, load_g, ARRAY_SIZE(load_g)))
+		;
+	while (take_any(&b, lowest, ARRAY_SIZE(lowest)))
+		;
+	/* Without a stack check (a leaf) nothing was taken that matters. */
+	if (!take_any(&b, compare, ARRAY_SIZE(compare)) || !take_any(&b, jump, ARRAY_SIZE(jump)))
+		bytes_seek(&b, 0);
+	while (take_any(&b, frame, ARRAY_SIZE(frame)))
+		;
+	return b.at < len ? func->entry + b.at : func->entry;
+}
