@@ -17,6 +17,7 @@
 
 #include <stdbool.h>
 
+#include "base/err.h"
 #include "protocol/packet.h"
 
 struct session;
@@ -43,7 +44,8 @@ struct packet_def {
 	enum packet_when when;
 	unsigned         needs;
 	const char      *feature;                     /* qSupported text; NULL: not announced */
-	bool (*offered)(const struct session *s);     /* NULL: always; else both the feature and the packet */
+	bool (*announced)(const struct session *s);   /* NULL: to everybody. Served in any case */
+	bool (*exists)(const struct session *s);      /* NULL: always. False: as if there were no such row */
 };
 
 /* Serves one packet; the reply is in s->reply afterwards. */

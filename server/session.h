@@ -75,6 +75,7 @@ struct session {
 	size_t               queued, queue_room;
 	bool                 notified;       /* vStopped is due */
 
+	struct threadid      listing;        /* qsThreadInfo goes on behind this thread; pid 0: it is over */
 	struct xfer_snapshot xfer;
 	struct hostio        hostio;
 	bool                 wants_symbols;  /* in the middle of a qSymbol exchange */
@@ -82,10 +83,13 @@ struct session {
 	struct buf reply;
 	struct buf scratch;                  /* for handlers; emptied before each packet */
 	bool       quiet;                    /* the handler answers later or never */
+	bool       settled;                  /* the first packet has come: everybody was stopped */
+	bool       no_ack_next;              /* the reply being made is the last that is acknowledged */
 };
 
-/* Stops what runs: a client finds its debuggees stopped. NULL: no memory. */
+/* What runs is stopped when the first packet comes. NULL: no memory. */
 struct session *session_new(struct server *srv, struct conn *conn);
+/* Takes out what the client put into the debuggees. Nothing is resumed. */
 void session_free(struct session *s);
 
 void session_packet(struct session *s, uint8_t *body, size_t len);

@@ -1,0 +1,98 @@
+/*
+ * handlers.h - the handlers that packets.c has in its rows, by family. What they may assume and must do is in packets.h.
+ */
+#ifndef STOPGO_HANDLERS_H
+#define STOPGO_HANDLERS_H
+
+#include "server/packets.h"
+#include "server/session.h"
+
+/* on_session.c: handshake and life of the session */
+void on_supported(struct session *s, struct args *a);
+void on_no_ack(struct session *s, struct args *a);
+void on_extended(struct session *s, struct args *a);
+void on_attached(struct session *s, struct args *a);
+void on_rcmd(struct session *s, struct args *a);
+void on_enable_error_strings(struct session *s, struct args *a);
+
+/* on_regs.c */
+void on_read_all(struct session *s, struct args *a);
+void on_write_all(struct session *s, struct args *a);
+void on_read_one(struct session *s, struct args *a);
+void on_write_one(struct session *s, struct args *a);
+
+/* on_mem.c */
+void on_mem_read(struct session *s, struct args *a);
+void on_mem_write(struct session *s, struct args *a);
+void on_mem_read_binary(struct session *s, struct args *a);
+void on_mem_write_binary(struct session *s, struct args *a);
+void on_search(struct session *s, struct args *a);
+void on_crc(struct session *s, struct args *a);
+
+/* on_points.c */
+void on_point_sw(struct session *s, struct args *a);
+void on_point_hw(struct session *s, struct args *a);
+void on_point_write(struct session *s, struct args *a);
+void on_point_read(struct session *s, struct args *a);
+void on_point_access(struct session *s, struct args *a);
+void on_unpoint_sw(struct session *s, struct args *a);
+void on_unpoint_hw(struct session *s, struct args *a);
+void on_unpoint_write(struct session *s, struct args *a);
+void on_unpoint_read(struct session *s, struct args *a);
+void on_unpoint_access(struct session *s, struct args *a);
+
+/* on_run.c */
+void on_status(struct session *s, struct args *a);
+void on_vcont(struct session *s, struct args *a);
+void on_vcont_query(struct session *s, struct args *a);
+void on_continue(struct session *s, struct args *a);
+void on_step(struct session *s, struct args *a);
+void on_continue_signal(struct session *s, struct args *a);
+void on_step_signal(struct session *s, struct args *a);
+void on_vstopped(struct session *s, struct args *a);
+void on_ctrl_c(struct session *s, struct args *a);
+void on_non_stop(struct session *s, struct args *a);
+void on_thread_events(struct session *s, struct args *a);
+void on_thread_options(struct session *s, struct args *a);
+
+/* on_threads.c */
+void on_select_general(struct session *s, struct args *a);
+void on_select_continue(struct session *s, struct args *a);
+void on_thread_alive(struct session *s, struct args *a);
+void on_current_thread(struct session *s, struct args *a);
+void on_first_threads(struct session *s, struct args *a);
+void on_next_threads(struct session *s, struct args *a);
+void on_thread_extra(struct session *s, struct args *a);
+
+/* on_xfer.c: qXfer; what qSupported says about its objects */
+void on_xfer(struct session *s, struct args *a);
+void xfer_put_features(struct session *s, struct buf *b);
+
+/* on_file.c */
+void on_file(struct session *s, struct args *a);
+
+/* on_launch.c: launch, attach, leave */
+void on_run(struct session *s, struct args *a);
+void on_restart(struct session *s, struct args *a);
+void on_attach(struct session *s, struct args *a);
+void on_detach(struct session *s, struct args *a);
+void on_kill(struct session *s, struct args *a);
+void on_kill_all(struct session *s, struct args *a);
+void on_exec_and_args(struct session *s, struct args *a);
+void on_disable_randomization(struct session *s, struct args *a);
+void on_startup_with_shell(struct session *s, struct args *a);
+void on_env_hex(struct session *s, struct args *a);
+void on_env_unset(struct session *s, struct args *a);
+void on_env_reset(struct session *s, struct args *a);
+void on_working_dir(struct session *s, struct args *a);
+
+/* on_signals.c */
+void on_pass_signals(struct session *s, struct args *a);
+void on_program_signals(struct session *s, struct args *a);
+void on_catch_syscalls(struct session *s, struct args *a);
+
+/* on_symbols.c: thread-local variables */
+void on_symbol(struct session *s, struct args *a);
+void on_tls_addr(struct session *s, struct args *a);
+
+#endif

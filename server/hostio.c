@@ -1,0 +1,179 @@
+#include "server/hostio.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+void hostio_init(struct hostio *io)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(io->fds); i++)
+		io->fds[i] = -1;
+	io->root = -1;
+}
+
+void hostio_fini(struct hostio *io)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(io->fds); i++)
+		close_fdp(&io->fds[i]);
+	close_fdp(&io->root);
+}
+
+static bool same_mount_namespace(pid_t pid)
+{
+	char path[64];
+	struct stat ours, theirs;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/mnt", (int)pid);
+	/* A namespace that cannot be looked at cannot be entered either. */
+	if (stat("/proc/self/ns/mnt", &ours) < 0 || stat(path, &theirs) < 0)
+		return true;
+	return ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
+}
+
+int hostio_setfs(struct hostio *io, pid_t pid)
+{
+	char path[64];
+	int root = -1;
+
+	if (pid != 0 && !same_mount_namespace(pid)) {
+		snprintf(path, sizeof(path), "/proc/%d/root", (int)pid);
+		root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (root < 0)
+			return -errno;
+	}
+	close_fdp(&io->root);
+	io->root = root;
+	return 0;
+}
+
+/* A path below the chosen root, or the server's own. */
+static int open_path(struct hostio *io, const char *path, int flags, mode_t mode)
+{
+	int fd;
+
+	if (io->root < 0) {
+		fd = open(path, flags | O_CLOEXEC, mode);
+	} else {
+		struct open_how how = {
+			.flags = (uint64_t)(flags | O_CLOEXEC),
+			.mode = flags & O_CREAT ? mode : 0,
+			.resolve = RESOLVE_IN_ROOT,
+		};
+		fd = (int)syscall(SYS_openat2, io->root, path, &how, sizeof(how));
+	}
+	return fd < 0 ? -errno : fd;
+}
+
+int hostio_open(struct hostio *io, const char *path, int flags, mode_t mode)
+{
+	size_t slot = 0;
+
+	while (slot < ARRAY_SIZE(io->fds) && io->fds[slot] >= 0)
+		slot++;
+	if (slot == ARRAY_SIZE(io->fds))
+		return -EMFILE;
+
+	/* Never wait for the other end of a FIFO, never take a terminal. */
+	int fd = open_path(io, path, flags | O_NONBLOCK | O_NOCTTY, mode);
+	if (fd < 0)
+		return fd;
+	io->fds[slot] = fd;
+	return (int)slot;
+}
+
+static int file_of(const struct hostio *io, uint64_t fd)
+{
+	return fd < ARRAY_SIZE(io->fds) && io->fds[fd] >= 0 ? io->fds[fd] : -EBADF;
+}
+
+int hostio_close(struct hostio *io, uint64_t fd)
+{
+	int file = file_of(io, fd);
+	if (file < 0)
+		return file;
+	close_fdp(&io->fds[fd]);
+	return 0;
+}
+
+/* Pipes and the like have no offset: they are read and written in order, as gdbserver does. */
+ssize_t hostio_pread(struct hostio *io, uint64_t fd, void *into, size_t len, uint64_t offset)
+{
+	int file = file_of(io, fd);
+	if (file < 0)
+		return file;
+	if (offset > INT64_MAX)
+		return -EINVAL;
+	ssize_t n = pread(file, into, len, (off_t)offset);
+	if (n < 0 && errno == ESPIPE)
+		n = read(file, into, len);
+	return n < 0 ? -errno : n;
+}
+
+ssize_t hostio_pwrite(struct hostio *io, uint64_t fd, const void *from, size_t len, uint64_t offset)
+{
+	int file = file_of(io, fd);
+	if (file < 0)
+		return file;
+	if (offset > INT64_MAX)
+		return -EINVAL;
+	ssize_t n = pwrite(file, from, len, (off_t)offset);
+	if (n < 0 && errno == ESPIPE)
+		n = write(file, from, len);
+	return n < 0 ? -errno : n;
+}
+
+int hostio_fstat(struct hostio *io, uint64_t fd, struct stat *ret)
+{
+	int file = file_of(io, fd);
+	if (file < 0)
+		return file;
+	return fstat(file, ret) < 0 ? -errno : 0;
+}
+
+int hostio_stat(struct hostio *io, const char *path, bool follow, struct stat *ret)
+{
+	_cleanup_close_ int fd = open_path(io, path, O_PATH | (follow ? 0 : O_NOFOLLOW), 0);
+	if (fd < 0)
+		return fd;
+	return fstat(fd, ret) < 0 ? -errno : 0;
+}
+
+ssize_t hostio_readlink(struct hostio *io, const char *path, char *into, size_t size)
+{
+	if (io->root < 0) {
+		ssize_t n = readlink(path, into, size);
+		return n < 0 ? -errno : n;
+	}
+	_cleanup_close_ int fd = open_path(io, path, O_PATH | O_NOFOLLOW, 0);
+	if (fd < 0)
+		return fd;
+	ssize_t n = readlinkat(fd, "", into, size);
+	/* The empty path says ENOENT where readlink(2) would say that this is no link. */
+	if (n < 0)
+		return errno == ENOENT ? -EINVAL : -errno;
+	return n;
+}
+
+/* The folder is resolved inside the root, the last name then removed from it: unlink has no openat2 of its own. */
+int hostio_unlink(struct hostio *io, const char *path)
+{
+	char folder[PATH_MAX];
+
+	if (io->root < 0)
+		return unlink(path) < 0 ? -errno : 0;
+
+	const char *slash = strrchr(path, '/');
+	size_t n = slash ? (size_t)(slash - path) + 1 : 0;
+	if (n >= sizeof(folder))
+		return -ENAMETOOLONG;
+	memcpy(folder, path, n);
+	folder[n] = 0;
+	_cleanup_close_ int fd = open_path(io, n ? folder : ".", O_PATH | O_DIRECTORY, 0);
+	if (fd < 0)
+		return fd;
+	return unlinkat(fd, slash ? slash + 1 : path, 0) < 0 ? -errno : 0;
+}

@@ -1,0 +1,214 @@
+#include "server/inferior.h"
+#include "protocol/signals.h"
+#include "server/threaddb.h"
+
+#include "base/log.h"
+#include <errno.h>
+#include <string.h>
+
+void inferiors_init(struct inferiors *all)
+{
+	*all = (struct inferiors){ 0 };
+	launching_init(&all->launching);
+}
+
+void inferiors_fini(struct inferiors *all)
+{
+	while (all->first)
+		inferiors_remove(all->first);
+	launching_fini(&all->launching);
+}
+
+static void inferior_free(struct inferior *inf)
+{
+	threaddb_free(inf->threaddb);
+	threadview_free(inf->view);
+	free(inf->notes);
+	free(inf);
+}
+
+struct inferior *inferiors_add(struct inferiors *all, struct target *t)
+{
+	struct inferior *inf = calloc(1, sizeof(*inf));
+	if (!inf)
+		return NULL;
+	inf->view = threadview_new(t);
+	if (!inf->view) {
+		inferior_free(inf);
+		return NULL;
+	}
+	inf->all = all;
+	inf->target = t;
+	inf->pid = t->pid;
+	inf->fresh = t->ops->run && t->ops->run->launched(t);
+	inf->attached = !inf->fresh;
+	t->user = inf;
+
+	/* In order of arrival: the first is the one to begin with. */
+	struct inferior **at = &all->first;
+	while (*at)
+		at = &(*at)->next;
+	*at = inf;
+	all->count++;
+	return inf;
+}
+
+void inferiors_remove(struct inferior *inf)
+{
+	struct inferiors *all = inf->all;
+	struct inferior **at = &all->first;
+
+	while (*at != inf)
+		at = &(*at)->next;
+	*at = inf->next;
+	all->count--;
+	if (all->last.target == inf->target)
+		all->last = (struct target_event){ 0 };
+	inf->target->ops->close(inf->target);
+	inferior_free(inf);
+}
+
+struct inferior *inferiors_by_pid(struct inferiors *all, int64_t pid)
+{
+	struct inferior *inf = all->first;
+	while (inf && inf->pid != pid)
+		inf = inf->next;
+	return inf;
+}
+
+struct inferior *inferior_of(const struct target *t)
+{
+	return t->user;
+}
+
+void inferiors_forget_client(struct inferiors *all, struct tracer *tr)
+{
+	sigset_t none;
+
+	for (struct inferior *inf = all->first; inf; inf = inf->next) {
+		const struct target_ops *ops = inf->target->ops;
+		if (ops->points)
+			ops->points->remove_all(inf->target);
+		if (ops->run && inf->catching)
+			ops->run->catch_syscalls(inf->target, NULL, 0);
+		inf->catching = false;
+		inf->note_count = 0;
+	}
+	if (!tr)
+		return;
+	sigemptyset(&none);
+	tr->ops->set_events(tr, &(struct tracer_events){ 0 });
+	tr->ops->set_pass_signals(tr, &none);
+}
+
+static void run_on(struct target *t, pid_t tid)
+{
+	const struct target_run_ops *run = t->ops->run;
+	struct stop stop;
+	struct resume how = { .action = RESUME_CONT };
+
+	if (run->last_stop(t, tid, &stop) == 0 && stop.kind == STOP_SIGNAL)
+		how.signo = stop.signo;
+	run->resume(t, tid, &how);
+}
+
+void inferiors_run_on(struct inferiors *all, struct tracer *tr)
+{
+	for (struct inferior *inf = all->first; inf; inf = inf->next) {
+		struct target *t = inf->target;
+		pid_t tid = 0;
+
+		if (!t->ops->run)
+			continue;
+		inf->fresh = false;
+		while (t->ops->next_thread(t, tid, &tid) == 0 && tid)
+			run_on(t, tid);
+	}
+	all->last = (struct target_event){ 0 };
+	tr->ops->commit(tr, false);
+}
+
+pid_t inferiors_unattended(struct inferiors *all, const struct target_event *ev)
+{
+	struct inferior *inf = inferior_of(ev->target);
+	struct target *t = ev->target;
+
+	(void)all;
+	if (ev->stop.kind == STOP_EXITED || ev->stop.kind == STOP_KILLED) {
+		pid_t pid = t->pid;
+		inferior_say_end(&ev->stop);
+		if (inf)
+			inferiors_remove(inf);
+		return pid;
+	}
+	if (ev->stop.kind == STOP_EXEC && inf)
+		inferior_execed(inf);
+	if (t->ops->run && ev->stop.kind != STOP_THREAD_EXITED && ev->stop.kind != STOP_NO_RESUMED) {
+		run_on(t, ev->tid);
+		t->tracer->ops->commit(t->tracer, false);
+	}
+	return 0;
+}
+
+struct thread_note *inferior_note(struct inferior *inf, pid_t tid)
+{
+	for (size_t i = 0; i < inf->note_count; i++)
+		if (inf->notes[i].tid == tid)
+			return &inf->notes[i];
+	return NULL;
+}
+
+struct thread_note *inferior_note_make(struct inferior *inf, pid_t tid)
+{
+	struct thread_note *note = inferior_note(inf, tid);
+	if (note)
+		return note;
+	if (inf->note_count == inf->note_room) {
+		size_t room = inf->note_room ? inf->note_room * 2 : 8;
+		note = realloc(inf->notes, room * sizeof(*note));
+		if (!note)
+			return NULL;
+		inf->notes = note;
+		inf->note_room = room;
+	}
+	note = &inf->notes[inf->note_count++];
+	*note = (struct thread_note){ .tid = tid };
+	return note;
+}
+
+void inferior_note_drop(struct inferior *inf, pid_t tid)
+{
+	struct thread_note *note = inferior_note(inf, tid);
+	if (note)
+		*note = inf->notes[--inf->note_count];
+}
+
+void inferior_execed(struct inferior *inf)
+{
+	threaddb_free(inf->threaddb);
+	inf->threaddb = NULL;
+	inf->r_debug = 0;
+	inf->note_count = 0;
+}
+
+int inferior_mem_read(struct inferior *inf, uint64_t addr, void *into, size_t len, size_t *ret_got)
+{
+	return inf->target->ops->mem_read(inf->target, addr, into, len, ret_got);
+}
+
+int inferior_mem_write(struct inferior *inf, uint64_t addr, const void *from, size_t len)
+{
+	if (!inf->target->ops->write)
+		return -EROFS;
+	return inf->target->ops->write->mem_write(inf->target, addr, from, len);
+}
+
+void inferior_say_end(const struct stop *stop)
+{
+	if (stop->kind == STOP_EXITED) {
+		say("\nChild exited with status %d", stop->status);
+		return;
+	}
+	const char *name = signals_linux_name(stop->signo);
+	say("\nChild terminated with signal = 0x%x (%s)", (unsigned)stop->signo, name ? name : "?");
+}

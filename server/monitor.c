@@ -1,0 +1,276 @@
+#include "server/monitor.h"
+#include "base/log.h"
+#include "server/server.h"
+#include "server/session.h"
+#include "server/threaddb.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static void _printf_(2, 3) print(struct session *s, const char *fmt, ...)
+{
+	char text[4096];
+	va_list ap;
+
+	va_start(ap, fmt);
+	int n = vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	session_console(s, text, MIN((size_t)MAX(n, 0), sizeof(text) - 1));
+}
+
+static void print_help(struct session *s);
+
+/* --- switches --- */
+
+/* 1, 0 or -1: "1" "on", "0" "off", anything else. */
+static int parse_switch(const char *word)
+{
+	if (!strcmp(word, "1") || !strcmp(word, "on"))
+		return 1;
+	return !strcmp(word, "0") || !strcmp(word, "off") ? 0 : -1;
+}
+
+static void set_all(bool on)
+{
+	for (int c = 0; c < LOG_CATEGORIES; c++)
+		log_set(c, on);
+}
+
+static bool debug_component(struct session *s, const char *name, bool on)
+{
+	static const struct {
+		const char       *name;
+		enum log_category categories[3];
+		size_t            count;
+	} components[] = {
+		{ "threads", { LOG_STOP, LOG_RUN, LOG_GO }, 3 },
+		{ "remote", { LOG_PACKET, LOG_FRAME }, 2 },
+		{ "event-loop", { LOG_LOOP }, 1 },
+	};
+
+	if (!strcmp(name, "all")) {
+		set_all(on);
+		return true;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(components); i++) {
+		if (strcmp(components[i].name, name) != 0)
+			continue;
+		for (size_t c = 0; c < components[i].count; c++)
+			log_set(components[i].categories[c], on);
+		return true;
+	}
+	print(s, "Error: unknown debug option '%s'\n", name);
+	return false;
+}
+
+static bool set_debug(struct session *s, char *rest)
+{
+	char *word = strtok_r(NULL, " ", &rest), *value = strtok_r(NULL, " ", &rest);
+	int on = word ? parse_switch(value ? value : word) : -1;
+
+	if (on < 0 || strtok_r(NULL, " ", &rest)) {
+		print(s, "Unknown monitor command.\n\n");
+		return false;
+	}
+	if (value) {
+		if (!debug_component(s, word, on))
+			return false;
+		print(s, "Debug output for '%s' %s.\n", word, on ? "enabled" : "disabled");
+		return true;
+	}
+	log_set(LOG_STOP, on);
+	log_set(LOG_RUN, on);
+	log_set(LOG_POINTS, on);
+	print(s, "Debug output %s.\n", on ? "enabled" : "disabled");
+	return true;
+}
+
+static bool set_category(struct session *s, char *rest, enum log_category category, const char *what)
+{
+	char *word = strtok_r(NULL, " ", &rest);
+	int on = word ? parse_switch(word) : -1;
+
+	if (on < 0 || strtok_r(NULL, " ", &rest)) {
+		print(s, "Unknown monitor command.\n\n");
+		return false;
+	}
+	log_set(category, on);
+	print(s, "%s debug output %s.\n", what, on ? "enabled" : "disabled");
+	return true;
+}
+
+static bool set_debug_hw(struct session *s, char *rest)
+{
+	return set_category(s, rest, LOG_POINTS, "H/W point");
+}
+
+static bool set_remote_debug(struct session *s, char *rest)
+{
+	return set_category(s, rest, LOG_PACKET, "Protocol");
+}
+
+static bool set_event_loop_debug(struct session *s, char *rest)
+{
+	return set_category(s, rest, LOG_LOOP, "Event loop");
+}
+
+static bool set_debug_format(struct session *s, char *rest)
+{
+	char *list = strtok_r(NULL, " ", &rest), *more = NULL;
+	unsigned flags = LOG_FORMAT_NONE;
+	const char *last = NULL;
+
+	for (char *word = list ? strtok_r(list, ",", &more) : NULL; word; word = strtok_r(NULL, ",", &more)) {
+		if (!strcmp(word, "all")) {
+			flags = LOG_FORMAT_TIMESTAMP;
+			last = "All extra debug format options enabled.\n";
+		} else if (!strcmp(word, "none")) {
+			flags = LOG_FORMAT_NONE;
+			last = "All extra debug format options disabled.\n";
+		} else if (!strcmp(word, "timestamp")) {
+			flags |= LOG_FORMAT_TIMESTAMP;
+			last = "Timestamps will be added to debug output.\n";
+		} else {
+			print(s, "Unknown debug-format argument: \"%s\"\n", word);
+			return false;
+		}
+	}
+	if (!last) {
+		print(s, "Unknown monitor command.\n\n");
+		return false;
+	}
+	log_set_format(flags);
+	print(s, "%s", last);
+	return true;
+}
+
+/* No name: back to stderr. */
+static bool set_debug_file(struct session *s, char *rest)
+{
+	static int ours = -1;
+	char *path = rest[strspn(rest, " ")] ? rest + strspn(rest, " ") : NULL;
+	int fd = path ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600) : -1;
+
+	(void)s;
+	if (path && fd < 0)
+		say("Cannot open %s for writing. %s. Switching to stderr.", path, strerror(errno));
+	log_to_fd(fd < 0 ? STDERR_FILENO : fd);
+	close_fdp(&ours);
+	ours = fd;
+	return true;
+}
+
+static bool set_thread_db_path(struct session *s, char *rest)
+{
+	char *path = strtok_r(NULL, " ", &rest);
+
+	if (threaddb_set_search_path(path) < 0) {
+		print(s, "no memory for the path\n");
+		return false;
+	}
+	print(s, "libthread-db-search-path set to `%s'\n", threaddb_search_path());
+	return true;
+}
+
+static bool show_thread_db_path(struct session *s, char *rest)
+{
+	(void)rest;
+	print(s, "libthread-db-search-path is `%s'\n", threaddb_search_path());
+	return true;
+}
+
+static bool show_debug(struct session *s, char *rest)
+{
+	static const char *const names[] = { [LOG_FRAME] = "frame", [LOG_PACKET] = "packet", [LOG_STOP] = "stop",
+					     [LOG_RUN] = "run",	    [LOG_POINTS] = "points", [LOG_IMAGE] = "image",
+					     [LOG_GO] = "go",	    [LOG_LOOP] = "loop" };
+	(void)rest;
+	for (int c = 0; c < LOG_CATEGORIES; c++)
+		print(s, "debug output of %s is %s\n", names[c], log_on(c) ? "on" : "off");
+	return true;
+}
+
+static bool do_exit(struct session *s, char *rest)
+{
+	(void)rest;
+	server_end(s->server, 0);
+	return true;
+}
+
+static bool do_help(struct session *s, char *rest)
+{
+	(void)rest;
+	print_help(s);
+	return true;
+}
+
+/* --- the commands --- */
+
+static const struct {
+	const char *name;
+	const char *arguments;  /* NULL: not in the help, an older spelling */
+	const char *help;
+	bool (*serve)(struct session *s, char *rest);
+} commands[] = {
+	{ "help", "", "Show this list", do_help },
+	{ "set debug", " <0|1>", "Enable general debugging messages", set_debug },
+	{ "set debug", " COMPONENT <off|on>",
+	  "Enable debugging messages for COMPONENT, which is\n    one of: all, threads, remote, event-loop.", set_debug },
+	{ "set debug-hw-points", " <0|1>", "Enable h/w breakpoint/watchpoint debugging messages", set_debug_hw },
+	{ "set remote-debug", " <0|1>", "Enable remote protocol debugging messages", set_remote_debug },
+	{ "set event-loop-debug", " <0|1>", "Enable event loop debugging messages", set_event_loop_debug },
+	{ "set debug-format", " option1[,option2,...]",
+	  "Add additional information to debugging messages\n    Options: all, none, timestamp", set_debug_format },
+	{ "set debug-file", " [FILE]", "Write debugging messages to FILE, or to standard error", set_debug_file },
+	{ "show debug", "", "Show which debugging messages are on", show_debug },
+	{ "set libthread-db-search-path", " [PATH]", "Where libthread_db is looked for: folders, $sdir, $pdir",
+	  set_thread_db_path },
+	{ "show libthread-db-search-path", "", "Show that path", show_thread_db_path },
+	{ "exit", "", "Quit GDBserver", do_exit },
+};
+
+static void print_help(struct session *s)
+{
+	print(s, "The following monitor commands are supported:\n");
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (commands[i].arguments)
+			print(s, "  %s%s\n    %s\n", commands[i].name, commands[i].arguments, commands[i].help);
+}
+
+/* The name may be several words; what follows is the arguments. NULL: another command. */
+static char *match(const char *name, char *line)
+{
+	size_t n = strlen(name);
+
+	if (strncmp(line, name, n) != 0 || (line[n] && line[n] != ' '))
+		return NULL;
+	return line + n;
+}
+
+void monitor_command(struct session *s, const char *line)
+{
+	_cleanup_free_ char *copy = strdup(line + strspn(line, " "));
+
+	if (!copy) {
+		session_error(s, ENOMEM);
+		return;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		char *rest = match(commands[i].name, copy);
+		if (!rest)
+			continue;
+		if (commands[i].serve(s, rest)) {
+			reply_ok(&s->reply);
+			return;
+		}
+		print_help(s);
+		session_error(s, 1);
+		return;
+	}
+	print(s, "Unknown monitor command.\n\n");
+	print_help(s);
+	session_error(s, 1);
+}

@@ -1,0 +1,360 @@
+#include "base/log.h"
+#include "protocol/hex.h"
+#include "protocol/signals.h"
+#include "server/handlers.h"
+#include "server/server.h"
+#include "server/stops.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { WORDS_MAX = 65536 };
+
+/* --- how to launch --- */
+
+static bool take_switch(struct args *a)
+{
+	args_skip(a, ':');
+	bool on = args_hex_max(a, 1) == 1;
+	if (!args_done(a))
+		args_fail(a);
+	return on;
+}
+
+void on_disable_randomization(struct session *s, struct args *a)
+{
+	bool off = take_switch(a);
+	if (!args_ok(a))
+		return;
+	s->inferiors->launching.aslr = !off;
+	reply_ok(&s->reply);
+}
+
+void on_startup_with_shell(struct session *s, struct args *a)
+{
+	bool on = take_switch(a);
+	if (!args_ok(a))
+		return;
+	s->inferiors->launching.shell = on;
+	reply_ok(&s->reply);
+}
+
+static const char *take_text(struct session *s, struct args *a)
+{
+	args_skip(a, ':');
+	const char *text = args_hex_text(a, &s->scratch);
+	if (!args_done(a))
+		args_fail(a);
+	return args_ok(a) ? text : NULL;
+}
+
+static void put_outcome(struct session *s, int r)
+{
+	if (r < 0)
+		session_error(s, 1);
+	else
+		reply_ok(&s->reply);
+}
+
+void on_env_hex(struct session *s, struct args *a)
+{
+	const char *text = take_text(s, a);
+	const char *eq = text ? strchr(text, '=') : NULL;
+
+	if (!eq)
+		args_fail(a);
+	else
+		put_outcome(s, launching_set_env(&s->inferiors->launching, text, (size_t)(eq - text), eq + 1));
+}
+
+void on_env_unset(struct session *s, struct args *a)
+{
+	const char *name = take_text(s, a);
+	if (name)
+		put_outcome(s, launching_set_env(&s->inferiors->launching, name, strlen(name), NULL));
+}
+
+void on_env_reset(struct session *s, struct args *a)
+{
+	(void)a;
+	launching_reset_env(&s->inferiors->launching);
+	reply_ok(&s->reply);
+}
+
+void on_working_dir(struct session *s, struct args *a)
+{
+	const char *path = take_text(s, a);
+	if (path)
+		put_outcome(s, launching_set_cwd(&s->inferiors->launching, path[0] ? path : NULL));
+}
+
+/* --- starting --- */
+
+static void put_started(struct session *s, struct inferior *inf)
+{
+	int64_t id = threadview_main(inf->view);
+
+	session_select(s, inf, id);
+	s->inferiors->last = (struct target_event){ 0 };
+	stops_put_state(s, inf, id, &s->reply);
+}
+
+static struct inferior *take_over(struct session *s, struct target *t)
+{
+	struct inferior *inf = inferiors_add(s->inferiors, t);
+	if (!inf)
+		t->ops->close(t);
+	return inf;
+}
+
+static struct inferior *launch(struct session *s, struct err *err)
+{
+	struct launch how;
+	struct target *t;
+
+	if (!s->inferiors->launching.argv) {
+		err_set(err, -EINVAL, "no program was named, neither here nor on the command line");
+		return NULL;
+	}
+	launching_fill(&s->inferiors->launching, &how);
+	return server_launch(s->server, &how, &t, err) < 0 ? NULL : take_over(s, t);
+}
+
+/* The words of vRun;PROG;ARG;...: the program's name first. Texts stay in scratch, which may move until the last was read. */
+static size_t take_words(struct session *s, struct args *a, size_t *offsets, size_t max)
+{
+	size_t n = 0;
+
+	while (args_accept(a, ';') && n < max) {
+		size_t at = s->scratch.len;
+		if (!args_hex_text(a, &s->scratch))
+			return 0;
+		/* args_hex_text leaves a NUL behind the text that the next one would overwrite. */
+		buf_putc(&s->scratch, 0);
+		offsets[n++] = at;
+	}
+	if (!args_done(a) || buf_error(&s->scratch)) {
+		args_fail(a);
+		return 0;
+	}
+	return n;
+}
+
+static int set_program(struct session *s, const size_t *offsets, size_t n)
+{
+	struct launching *l = &s->inferiors->launching;
+	char **argv = calloc(n + 1, sizeof(*argv));
+	int r = argv ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < n && r == 0; i++)
+		argv[i] = (char *)s->scratch.data + offsets[i];
+	/* No name: the program is the last one, the arguments are new. */
+	if (r == 0 && !argv[0][0] && l->argv)
+		argv[0] = l->argv[0];
+	if (r == 0 && !argv[0][0])
+		r = -EINVAL;
+	if (r == 0)
+		r = launching_set_program(l, argv);
+	if (r == 0)
+		l->raw_args = s->client.single_inf_arg;
+	free(argv);
+	return r;
+}
+
+void on_run(struct session *s, struct args *a)
+{
+	struct err err = { 0 };
+	size_t *offsets = calloc(WORDS_MAX, sizeof(*offsets));
+	size_t n = offsets ? take_words(s, a, offsets, WORDS_MAX) : 0;
+	int r = 0;
+
+	/* A bare vRun; or vRun starts what was started last. */
+	if (args_ok(a) && n && !(n == 1 && !s->scratch.data[offsets[0]] && s->inferiors->launching.argv))
+		r = set_program(s, offsets, n);
+	free(offsets);
+	if (!args_ok(a))
+		return;
+	if (r < 0) {
+		session_error_text(s, 1, "No program to start");
+		return;
+	}
+	struct inferior *inf = launch(s, &err);
+	if (inf)
+		put_started(s, inf);
+	else
+		session_error_from(s, 1, &err);
+}
+
+static void kill_inferior(struct session *s, struct inferior *inf)
+{
+	if (inf->target->ops->run)
+		inf->target->ops->run->kill(inf->target);
+	session_drop_inferior(s, inf);
+}
+
+/* No reply: the client asks with '?' next. */
+void on_restart(struct session *s, struct args *a)
+{
+	struct err err = { 0 };
+
+	args_hex_max(a, 255);
+	s->quiet = true;
+	if (!args_ok(a) || !s->extended)
+		return;
+	say("GDBserver restarting");
+	while (s->inferiors->first)
+		kill_inferior(s, s->inferiors->first);
+	s->running = false;
+	struct inferior *inf = launch(s, &err);
+	if (inf)
+		session_select(s, inf, threadview_main(inf->view));
+	else
+		say("cannot restart: %s", err_text(&err, err.code));
+}
+
+/* --- attaching --- */
+
+/* Each thread stops and says so by itself. */
+static void stop_each(struct session *s, struct inferior *inf)
+{
+	struct target *t = inf->target;
+	pid_t tid = 0;
+
+	(void)s;
+	while (t->ops->next_thread(t, tid, &tid) == 0 && tid) {
+		struct thread_note *note = inferior_note_make(inf, tid);
+		if (note)
+			note->stop_asked = true;
+		t->ops->run->interrupt(t, tid);
+	}
+}
+
+void on_attach(struct session *s, struct args *a)
+{
+	struct err err = { 0 };
+	struct target *t;
+
+	args_skip(a, ';');
+	pid_t pid = (pid_t)args_hex_max(a, INT32_MAX);
+	if (!args_done(a) || !pid) {
+		args_fail(a);
+		return;
+	}
+	if (inferiors_by_pid(s->inferiors, pid)) {
+		session_error_text(s, 1, "process %d is being debugged already", (int)pid);
+		return;
+	}
+	int r = server_attach(s->server, pid, &t, &err);
+	if (r < 0) {
+		session_error_from(s, 1, &err);
+		return;
+	}
+	struct inferior *inf = take_over(s, t);
+	if (!inf) {
+		session_error(s, ENOMEM);
+	} else if (s->non_stop) {
+		stop_each(s, inf);
+		reply_ok(&s->reply);
+	} else {
+		s->tracer->ops->stop_all(s->tracer);
+		put_started(s, inf);
+	}
+}
+
+/* --- leaving --- */
+
+/* "D", "D;pid", lldb's "D1;pid": detach and leave it stopped. */
+void on_detach(struct session *s, struct args *a)
+{
+	bool stay = args_accept(a, '1');
+	struct inferior *inf = session_inferior(s);
+
+	if (args_accept(a, ';'))
+		inf = inferiors_by_pid(s->inferiors, (int64_t)args_hex_max(a, INT32_MAX));
+	if (!args_done(a) || !inf) {
+		args_fail(a);
+		return;
+	}
+	say("Detaching from process %d", (int)inf->pid);
+	if (inf->target->ops->run)
+		inf->target->ops->run->detach(inf->target, stay);
+	session_drop_inferior(s, inf);
+	reply_ok(&s->reply);
+}
+
+void on_kill(struct session *s, struct args *a)
+{
+	args_skip(a, ';');
+	struct inferior *inf = inferiors_by_pid(s->inferiors, (int64_t)args_hex_max(a, INT32_MAX));
+	if (!args_done(a) || !inf) {
+		args_fail(a);
+		return;
+	}
+	kill_inferior(s, inf);
+	reply_ok(&s->reply);
+}
+
+/* lldb waits for a stop reply, gdb for nothing. */
+void on_kill_all(struct session *s, struct args *a)
+{
+	struct inferior *first = s->inferiors->first;
+	struct stop_reply sr = { .kind = STOP_REPLY_SIGNALED, .signal = SIGNALS_KILL };
+
+	(void)a;
+	sr.thread.pid = first ? first->pid : 0;
+	s->quiet = s->client.kind == CLIENT_GDB;
+	s->running = false;
+	say("Killing all inferiors");
+	while (s->inferiors->first)
+		kill_inferior(s, s->inferiors->first);
+	if (!s->quiet)
+		stop_reply_put(&s->reply, &sr, &s->dialect);
+}
+
+/* --- what was launched --- */
+
+/* One word so that a shell reads it back as it is. */
+static void put_quoted(struct buf *b, const char *word)
+{
+	static const char plain[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+=:,@%";
+
+	if (word[0] && strspn(word, plain) == strlen(word)) {
+		buf_puts(b, word);
+		return;
+	}
+	buf_putc(b, '\'');
+	for (; *word; word++) {
+		if (*word == '\'')
+			buf_puts(b, "'\\''");
+		else
+			buf_putc(b, (uint8_t)*word);
+	}
+	buf_putc(b, '\'');
+}
+
+void on_exec_and_args(struct session *s, struct args *a)
+{
+	const struct launching *l = &s->inferiors->launching;
+
+	(void)a;
+	if (!l->argv) {
+		buf_putc(&s->reply, 'U');
+		return;
+	}
+	for (size_t i = 1; l->argv[i]; i++) {
+		if (i > 1)
+			buf_putc(&s->scratch, ' ');
+		if (l->raw_args)
+			buf_puts(&s->scratch, l->argv[i]);
+		else
+			put_quoted(&s->scratch, l->argv[i]);
+	}
+	buf_puts(&s->reply, "S;");
+	reply_hex_text(&s->reply, l->argv[0]);
+	buf_putc(&s->reply, ';');
+	reply_hex(&s->reply, s->scratch.data, s->scratch.len);
+	buf_putc(&s->reply, ';');
+}

@@ -1,0 +1,64 @@
+#include "protocol/signals.h"
+#include "server/handlers.h"
+
+enum { SYSCALLS_MAX = 4096, SYSCALL_NUMBER_MAX = 0xffff };
+
+/* "e;10;14": GDB's numbers; those without a Linux signal are passed over. */
+static bool take_set(struct args *a, sigset_t *ret)
+{
+	sigemptyset(ret);
+	args_skip(a, ':');
+	while (args_left(a)) {
+		int signo = signals_from_gdb((int)args_hex_max(a, 0xffff));
+		if (signo > 0)
+			sigaddset(ret, signo);
+		if (args_left(a))
+			args_skip(a, ';');
+	}
+	return args_ok(a);
+}
+
+void on_pass_signals(struct session *s, struct args *a)
+{
+	sigset_t set;
+
+	if (!take_set(a, &set))
+		return;
+	s->tracer->ops->set_pass_signals(s->tracer, &set);
+	reply_ok(&s->reply);
+}
+
+void on_program_signals(struct session *s, struct args *a)
+{
+	sigset_t set;
+
+	if (!take_set(a, &set))
+		return;
+	s->tracer->ops->set_program_signals(s->tracer, &set);
+	reply_ok(&s->reply);
+}
+
+void on_catch_syscalls(struct session *s, struct args *a)
+{
+	struct inferior *inf = session_inferior(s);
+	struct target *t = inf->target;
+	long *numbers = (long *)(void *)buf_reserve(&s->scratch, SYSCALLS_MAX * sizeof(*numbers));
+	ssize_t count = 0;
+
+	args_skip(a, ':');
+	bool on = args_hex_max(a, 1) == 1;
+	while (numbers && args_accept(a, ';') && count < SYSCALLS_MAX)
+		numbers[count++] = (long)args_hex_max(a, SYSCALL_NUMBER_MAX);
+	if (!numbers || !args_done(a) || (!on && count)) {
+		args_fail(a);
+		return;
+	}
+	if (on && !count)
+		count = -1;
+	if (t->ops->run->catch_syscalls(t, numbers, count) < 0) {
+		session_error(s, 1);
+		return;
+	}
+	inf->catching = on;
+	reply_ok(&s->reply);
+}

@@ -1,0 +1,205 @@
+#include "server/resume.h"
+#include "base/log.h"
+#include "protocol/signals.h"
+#include "server/stops.h"
+
+#include <errno.h>
+
+void actions_fini(struct actions *list)
+{
+	free(list->at);
+	*list = (struct actions){ 0 };
+}
+
+int actions_add(struct actions *list, const struct action *one)
+{
+	if (list->count == list->room) {
+		size_t room = list->room ? list->room * 2 : 8;
+		struct action *at = realloc(list->at, room * sizeof(*at));
+		if (!at)
+			return -ENOMEM;
+		list->at = at;
+		list->room = room;
+	}
+	list->at[list->count++] = *one;
+	return 0;
+}
+
+static int parse_signal(struct args *a)
+{
+	int number = (int)args_hex_max(a, 255);
+	int signo = signals_from_gdb(number);
+
+	/* The one Linux signal that GDB has no number for was reported with this one. */
+	if (number == SIGNALS_UNKNOWN)
+		return SIGSTKFLT;
+	/* What Linux does not have cannot be delivered, which is not the same as delivering none. */
+	if (number && !signo)
+		args_fail(a);
+	return signo;
+}
+
+/* "c", "C05", "s", "S05", "r1000,1010", "t" */
+static int parse_verb(struct args *a, struct action *ret)
+{
+	char verb = args_char(a);
+
+	switch (verb) {
+	case 'c': break;
+	case 'C': ret->how.signo = parse_signal(a); break;
+	case 's': ret->how.action = RESUME_STEP; break;
+	case 'S':
+		ret->how.action = RESUME_STEP;
+		ret->how.signo = parse_signal(a);
+		break;
+	case 'r':
+		ret->how.action = RESUME_RANGE;
+		ret->how.start = args_hex_u64(a);
+		args_skip(a, ',');
+		ret->how.end = args_hex_u64(a);
+		break;
+	case 't': ret->stop = true; break;
+	default: return -EOPNOTSUPP;
+	}
+	return args_done(a) ? 0 : -EINVAL;
+}
+
+int actions_parse(struct actions *list, struct args *a)
+{
+	struct args verb, who;
+
+	while (args_key_value(a, ':', &verb, &who)) {
+		struct action one = { .who = { THREADID_ALL, THREADID_ALL } };
+		int r = parse_verb(&verb, &one);
+		if (r < 0)
+			return r;
+		if (who.data) {
+			one.who = args_thread_id(&who);
+			if (!args_done(&who))
+				return -EINVAL;
+		}
+		r = actions_add(list, &one);
+		if (r < 0)
+			return r;
+	}
+	return args_ok(a) && list->count ? 0 : -EINVAL;
+}
+
+const struct action *actions_match(const struct actions *list, struct threadid one)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (threadid_covers(list->at[i].who, one))
+			return &list->at[i];
+	return NULL;
+}
+
+/* A bare id means a thread of the current process; any one thread of a process is its first. */
+static int resolve(struct session *s, struct threadid *who)
+{
+	struct inferior *inf;
+
+	if (who->pid == THREADID_ALL)
+		return 0;
+	inf = who->pid > 0 ? inferiors_by_pid(s->inferiors, who->pid) : session_inferior(s);
+	if (!inf)
+		return -ESRCH;
+	who->pid = inf->pid;
+	if (who->tid == THREADID_ANY)
+		who->tid = threadview_main(inf->view);
+	/* In non-stop a thread may end before its client hears of it. */
+	if (who->tid != THREADID_ALL && !s->non_stop && !threadview_alive(inf->view, who->tid))
+		return -ESRCH;
+	return 0;
+}
+
+static void note_resume(struct inferior *inf, pid_t tid, const struct resume *how)
+{
+	struct thread_note *note = inferior_note(inf, tid);
+
+	if (!note && how->action != RESUME_CONT)
+		note = inferior_note_make(inf, tid);
+	if (!note)
+		return;
+	note->stop_asked = false;
+	note->is_doing = how->action != RESUME_CONT;
+	note->doing = *how;
+	note->doing.signo = 0;
+}
+
+static bool start_thread(struct session *s, struct inferior *inf, pid_t tid, const struct resume *how)
+{
+	/* It has something to tell first. */
+	if (s->non_stop && stops_is_queued(s, inf->pid, threadview_id_of(inf->view, tid)))
+		return false;
+
+	int r = inf->target->ops->run->resume(inf->target, tid, how);
+	if (r == -EBUSY)
+		return false;
+	note_resume(inf, tid, how);
+	inf->fresh = false;
+	/* One that is gone has its end to tell. */
+	return true;
+}
+
+static void stop_thread(struct session *s, struct inferior *inf, pid_t tid)
+{
+	struct thread_info info;
+	struct target *t = inf->target;
+
+	if (!s->non_stop || t->ops->thread_info(t, tid, &info) < 0 || info.stopped)
+		return;
+	struct thread_note *note = inferior_note_make(inf, tid);
+	if (note)
+		note->stop_asked = true;
+	t->ops->run->interrupt(t, tid);
+}
+
+static size_t apply(struct session *s, struct inferior *inf, const struct actions *list)
+{
+	struct target *t = inf->target;
+	pid_t tid = 0;
+	size_t started = 0;
+
+	while (t->ops->next_thread(t, tid, &tid) == 0 && tid) {
+		const struct action *one =
+			actions_match(list, session_id(inf, threadview_id_of(inf->view, tid)));
+		if (!one)
+			continue;
+		if (one->stop)
+			stop_thread(s, inf, tid);
+		else
+			started += start_thread(s, inf, tid, &one->how);
+	}
+	return started;
+}
+
+void resume_threads(struct session *s, const struct actions *list)
+{
+	size_t started = 0;
+
+	if (s->running) {
+		session_error(s, 1);
+		return;
+	}
+	for (size_t i = 0; i < list->count; i++) {
+		if (resolve(s, &list->at[i].who) < 0) {
+			session_error(s, 1);
+			return;
+		}
+	}
+	for (struct inferior *inf = s->inferiors->first; inf; inf = inf->next)
+		if (inf->target->ops->run)
+			started += apply(s, inf, list);
+	if (!s->non_stop && !started) {
+		session_error(s, 1);
+		return;
+	}
+	if (!s->non_stop) {
+		s->inferiors->last = (struct target_event){ 0 };
+		s->running = true;
+		s->quiet = true;
+	} else {
+		reply_ok(&s->reply);
+	}
+	s->tracer->ops->commit(s->tracer, !s->non_stop);
+}

@@ -1,0 +1,343 @@
+#include "server/session.h"
+#include "base/log.h"
+#include "server/conn.h"
+#include "server/packets.h"
+#include "server/server.h"
+#include "server/stops.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { REPLY_MAX = 64 * 1024 * 1024, SCRATCH_MAX = 1024 * 1024 };
+
+static void console(void *ctx, const char *text, size_t len)
+{
+	struct session *s = ctx;
+
+	/* What breakpoint commands print goes where gdbserver prints it, and to a client that waits for a stop. */
+	fwrite(text, 1, len, stdout);
+	fflush(stdout);
+	(void)s;
+}
+
+struct session *session_new(struct server *srv, struct conn *conn)
+{
+	struct x86_features cpu;
+	struct session *s = calloc(1, sizeof(*s));
+	if (!s)
+		return NULL;
+	s->server = srv;
+	s->conn = conn;
+	s->tracer = srv->tracer;
+	s->inferiors = srv->inferiors;
+	x86_features_detect(&cpu);
+	regmap_init(&s->regs, &cpu, TDESC_GDB);
+	hostio_init(&s->hostio);
+	buf_init(&s->reply, REPLY_MAX);
+	buf_init(&s->scratch, SCRATCH_MAX);
+	buf_init(&s->xfer.data, SESSION_OBJECT_MAX);
+	if (s->tracer) {
+		s->tracer->console = console;
+		s->tracer->console_ctx = s;
+	}
+	return s;
+}
+
+void session_free(struct session *s)
+{
+	if (!s)
+		return;
+	inferiors_forget_client(s->inferiors, s->tracer);
+	if (s->tracer) {
+		s->tracer->console = NULL;
+		s->tracer->console_ctx = NULL;
+	}
+	stops_fini(s);
+	hostio_fini(&s->hostio);
+	buf_fini(&s->reply);
+	buf_fini(&s->scratch);
+	buf_fini(&s->xfer.data);
+	free(s);
+}
+
+enum session_on_loss session_on_loss(const struct session *s)
+{
+	return s->on_loss;
+}
+
+bool session_extended(const struct session *s)
+{
+	return s->extended;
+}
+
+bool session_is_running(const struct session *s)
+{
+	struct view_thread about;
+
+	if (!s->non_stop)
+		return s->running;
+	for (struct inferior *inf = s->inferiors->first; inf; inf = inf->next) {
+		int64_t id = 0;
+		while (threadview_next(inf->view, id, &id) == 0 && id)
+			if (threadview_describe(inf->view, id, &about) == 0 && !about.stopped)
+				return true;
+	}
+	return false;
+}
+
+static void settle(struct session *s)
+{
+	if (s->settled)
+		return;
+	s->settled = true;
+	session_update_events(s);
+	stops_settle(s);
+}
+
+/* A body as a person and a replaying test can read it: what is not plain text is written \xNN. */
+static void log_body(const char *way, const uint8_t *body, size_t len)
+{
+	enum { SHOWN = 512 };
+	_cleanup_buf_ struct buf text;
+
+	if (!log_on(LOG_PACKET))
+		return;
+	buf_init(&text, SHOWN * 4 + 64);
+	for (size_t i = 0; i < len && i < SHOWN; i++) {
+		if (body[i] >= ' ' && body[i] <= '~' && body[i] != '\\')
+			buf_putc(&text, body[i]);
+		else
+			buf_printf(&text, "\\x%02x", body[i]);
+	}
+	if (len > SHOWN)
+		buf_printf(&text, " ... (%zu bytes)", len);
+	const char *shown = buf_cstr(&text);
+	log_debug(LOG_PACKET, "%s %s", way, shown ? shown : "");
+}
+
+static void send_reply(struct session *s)
+{
+	if (buf_error(&s->reply)) {
+		buf_reset(&s->reply);
+		reply_error(&s->reply, ENOMEM);
+	}
+	log_body("<-", s->reply.data, s->reply.len);
+	conn_send(s->conn, s->reply.data, s->reply.len);
+	if (s->no_ack_next)
+		conn_set_no_ack(s->conn);
+	s->no_ack_next = false;
+}
+
+void session_packet(struct session *s, uint8_t *body, size_t len)
+{
+	settle(s);
+	log_body("->", body, len);
+	buf_reset(&s->reply);
+	buf_reset(&s->scratch);
+	s->quiet = false;
+	packets_serve(s, body, len);
+	if (!s->quiet)
+		send_reply(s);
+	session_events(s);
+}
+
+void session_events(struct session *s)
+{
+	struct target_event ev;
+
+	if (!s->tracer || !s->settled)
+		return;
+	while ((s->running || s->non_stop) && s->tracer->ops->next_event(s->tracer, &ev) == 1)
+		stops_event(s, &ev);
+}
+
+/* --- which thread is meant --- */
+
+struct inferior *session_inferior(struct session *s)
+{
+	if (s->general.pid > 0)
+		return inferiors_by_pid(s->inferiors, s->general.pid);
+	return s->inferiors->first;
+}
+
+bool session_find_thread(struct session *s, struct threadid id, struct inferior **ret_inf, int64_t *ret_id)
+{
+	struct inferior *inf = id.pid > 0 ? inferiors_by_pid(s->inferiors, id.pid) : session_inferior(s);
+	int64_t tid = id.tid;
+
+	if (!inf)
+		return false;
+	if (tid <= 0 && inf->pid == s->general.pid && threadview_alive(inf->view, s->general.tid))
+		tid = s->general.tid;
+	else if (tid <= 0)
+		tid = threadview_main(inf->view);
+	if (tid <= 0 || !threadview_alive(inf->view, tid))
+		return false;
+	*ret_inf = inf;
+	*ret_id = tid;
+	return true;
+}
+
+bool session_thread(struct session *s, struct inferior **ret_inf, int64_t *ret_id)
+{
+	return session_find_thread(s, s->general, ret_inf, ret_id);
+}
+
+bool session_suffix_thread(struct session *s, struct args *a, struct inferior **ret_inf, int64_t *ret_id)
+{
+	if (!args_accept_text(a, ";thread:"))
+		return session_thread(s, ret_inf, ret_id);
+
+	struct threadid id = args_thread_id(a);
+	args_accept(a, ';');
+	return args_ok(a) && session_find_thread(s, id, ret_inf, ret_id);
+}
+
+void session_select(struct session *s, const struct inferior *inf, int64_t id)
+{
+	s->general = s->cont = session_id(inf, id);
+}
+
+void session_put_id(struct session *s, const struct inferior *inf, int64_t id)
+{
+	threadid_put(&s->reply, session_id(inf, id), s->dialect.multiprocess);
+}
+
+/* --- errors --- */
+
+void session_error(struct session *s, int code)
+{
+	buf_reset(&s->reply);
+	reply_error(&s->reply, code);
+}
+
+static enum reply_error_style error_style(const struct session *s)
+{
+	if (s->error_strings)
+		return REPLY_ERROR_HEX;
+	return s->client.kind == CLIENT_GDB ? REPLY_ERROR_TEXT : REPLY_ERROR_PLAIN;
+}
+
+void session_error_text(struct session *s, int code, const char *fmt, ...)
+{
+	char text[ERR_TEXT_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	buf_reset(&s->reply);
+	reply_error_text(&s->reply, error_style(s), code, text);
+}
+
+void session_error_from(struct session *s, int code, const struct err *err)
+{
+	session_error_text(s, code, "%s", err_text(err, code));
+}
+
+void session_console(struct session *s, const char *text, size_t len)
+{
+	enum { CHUNK = SESSION_PACKET_MAX / 2 - 16 };
+	_cleanup_buf_ struct buf b;
+
+	buf_init(&b, SESSION_PACKET_MAX);
+	while (len) {
+		size_t n = MIN(len, (size_t)CHUNK);
+		buf_reset(&b);
+		reply_console(&b, text, n);
+		if (!buf_error(&b))
+			conn_send(s->conn, b.data, b.len);
+		text += n;
+		len -= n;
+	}
+}
+
+/* --- processes --- */
+
+void session_drop_inferior(struct session *s, struct inferior *inf)
+{
+	if (s->general.pid == inf->pid)
+		s->general = (struct threadid){ 0 };
+	if (s->cont.pid == inf->pid)
+		s->cont = (struct threadid){ 0 };
+	s->xfer.object = NULL;
+	stops_forget(s, inf->pid);
+	inferiors_remove(inf);
+	server_inferior_gone(s->server);
+}
+
+void session_update_events(struct session *s)
+{
+	struct tracer_events which = {
+		.fork = s->client.fork_events,
+		.vfork = s->client.vfork_events,
+		.exec = s->client.exec_events,
+		.threads = s->thread_events,
+		/* Also for a client that does not know N: it would wait for ever. */
+		.no_resumed = true,
+	};
+
+	if (!s->tracer)
+		return;
+	for (struct inferior *inf = s->inferiors->first; inf; inf = inf->next) {
+		for (size_t i = 0; i < inf->note_count; i++) {
+			which.clone |= inf->notes[i].options & THREAD_OPTION_CLONE;
+			which.threads |= inf->notes[i].options & THREAD_OPTION_EXIT;
+		}
+	}
+	s->tracer->ops->set_events(s->tracer, &which);
+}
+
+/* --- interrupt --- */
+
+static bool interrupt_thread(struct inferior *inf, pid_t tid)
+{
+	struct thread_info info;
+	struct target *t = inf->target;
+
+	if (t->ops->thread_info(t, tid, &info) < 0 || info.stopped)
+		return false;
+	return t->ops->run->interrupt(t, tid) == 0;
+}
+
+static bool interrupt_inferior(struct inferior *inf)
+{
+	pid_t tid = 0;
+
+	if (!inf || !inf->target->ops->run)
+		return false;
+	while (inf->target->ops->next_thread(inf->target, tid, &tid) == 0 && tid)
+		if (interrupt_thread(inf, tid))
+			return true;
+	return false;
+}
+
+static bool interrupt_any(struct session *s)
+{
+	if (interrupt_inferior(session_inferior(s)))
+		return true;
+	for (struct inferior *inf = s->inferiors->first; inf; inf = inf->next)
+		if (interrupt_inferior(inf))
+			return true;
+	return false;
+}
+
+void session_interrupt(struct session *s)
+{
+	if (!s->tracer || !s->settled || s->interrupting || (!s->running && !s->non_stop))
+		return;
+	log_debug(LOG_PACKET, "-> interrupt");
+	if (interrupt_any(s)) {
+		s->interrupting = s->running;
+	} else if (s->running && s->inferiors->first) {
+		/* Nobody runs, and still a stop reply is due. */
+		struct inferior *inf = session_inferior(s) ? session_inferior(s) : s->inferiors->first;
+		struct target_event ev = { .target = inf->target,
+					   .tid = threadview_tid_of(inf->view, threadview_main(inf->view)),
+					   .stop.kind = STOP_INTERRUPT };
+		stops_event(s, &ev);
+	}
+	session_events(s);
+}
