@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -392,4 +393,11 @@ void conn_flush_close(struct conn *c)
 	snprintf(c->why, sizeof(c->why), "closed by the server");
 	watch_stop(&c->readable);
 	timer_start(c->loop, &c->closing, unwritten(c) ? FLUSH_MS : 0, on_closing, c);
+}
+
+bool conn_peer_gone(const struct conn *c)
+{
+	struct pollfd p = { .fd = c->in_fd, .events = POLLRDHUP };
+	return c->state == CONN_BROKEN ||
+	       (poll(&p, 1, 0) == 1 && p.revents & (POLLRDHUP | POLLHUP | POLLERR));
 }

@@ -43,6 +43,9 @@ void conn_set_no_ack(struct conn *c);
 /* Run-length encoding, on at birth; off for the packets whose client does not expand them. */
 void conn_set_rle(struct conn *c, bool on);
 
+/* The other end has hung up, though closed() is still to come. */
+bool conn_peer_gone(const struct conn *c);
+
 /* Reads no more, writes what is queued (for at most a second), then closed(). */
 void conn_flush_close(struct conn *c);
 
