@@ -69,6 +69,7 @@ class Gdb:
         self.stops = []             # reported and not yet asked for
         self.notes = []             # =… records
         self.console = []           # console and target text since the last command
+        self._running = None
         self.may_lose_connection = False
         self.home = tempfile.mkdtemp(prefix="gdb-home-")
         env = dict(os.environ, HOME=self.home, XDG_CACHE_HOME=self.home, TERM="dumb", LC_ALL="C.UTF-8", SHELL="/bin/sh")
@@ -110,8 +111,12 @@ class Gdb:
         record = mi.parse(line)
         if record is None:
             self.console.append(line + "\n")
-        elif record.kind == "*" and record.name == "stopped":
-            self.stops.append(Stop(record.results))
+        elif record.kind == "*":
+            if record.name == "stopped":
+                self.stops.append(Stop(record.results))
+            self._running = record.name
+        elif record.kind == "(gdb)" and self._running == "running":
+            self._running = "at the prompt"
         elif record.kind == "=":
             self.notes.append(record)
         elif record.kind in ("~", "@", "&"):
@@ -156,6 +161,11 @@ class Gdb:
         self.stops = []
         self.cli(f"target {kind} {address or server.address}")
         return self.stops.pop(0) if self.stops else None
+
+    def attach(self, pid):
+        """attach, in an extended session: the stop that it shows."""
+        self.cli(f"attach {pid}")
+        return self.expect_stop()
 
     def break_at(self, place, condition=None, temporary=False, hardware=False, thread=None, ignore=None):
         """Insert a breakpoint: its number."""
@@ -251,20 +261,12 @@ class Gdb:
 
     def interrupt(self):
         """Ctrl-C, as a person and MIEngine do it: SIGINT to gdb, which sends 0x03."""
+        end = time.monotonic() + wait.LIMIT
+        while self._running != "at the prompt":     # before that gdb takes it for the end of a command
+            assert not self.stops, self.stops
+            self._next(end)
         self._note("#", "SIGINT")
         os.kill(self.process.pid, signal.SIGINT)
-
-    def wait_running(self):
-        """Wait until gdb has said that the program runs: only then may it be interrupted."""
-        end = time.monotonic() + wait.LIMIT
-        while not any(line.startswith("< *running") for line in self.transcript[self._mark:]):
-            self._next(end)
-
-    _mark = 0
-
-    def mark(self):
-        """wait_running() and console_until() count from here."""
-        self._mark = len(self.transcript)
 
     def console_until(self, pattern, limit=None):
         """Wait for console text, of the program by way of the server included."""

@@ -65,9 +65,9 @@ class Debuggee:
     """A program that runs by itself, to be attached to. It is started so that any process may trace it where Yama
     restricts that, and it is killed at the end of the test."""
 
-    def __init__(self, command, env=None):
+    def __init__(self, command, env=None, leads_group=True):
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env,
-                                        preexec_fn=_let_trace)
+                                        preexec_fn=_let_trace, start_new_session=leads_group)
         self.pid = self.process.pid
 
     def readline(self):

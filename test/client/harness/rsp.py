@@ -93,6 +93,16 @@ class Rsp:
                 return (b"%" if notice else b"") + body
             self._more(end)
 
+    def receive_ack(self, limit=None):
+        """The next acknowledgement: b"+" or b"-"."""
+        end = time.monotonic() + (wait.LIMIT if limit is None else limit)
+        while True:
+            match = re.match(rb"[+-]", self.data)
+            if match:
+                self.data = self.data[1:]
+                return match.group()
+            self._more(end)
+
     def ask(self, body, limit=None):
         self.send(body)
         return self.receive(limit)
