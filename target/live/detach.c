@@ -1,0 +1,114 @@
+#include <errno.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "target/live/task.h"
+
+/*
+ * The signal a task takes along. One nobody was told of is delivered; one the client saw and did not answer is delivered too, unless
+ * the client said which signals the program is to get (QProgramSignals) and this is not among them.
+ */
+static int signal_at_detach(const struct task *task)
+{
+	const struct live *live = task->proc->live;
+
+	if (task->has_pending && task->pending.kind == STOP_SIGNAL)
+		return task->pending.signo;
+	if (task->told.kind == STOP_SIGNAL &&
+	    (!live->program_set || sigismember(&live->program, task->told.signo) == 1))
+		return task->told.signo;
+	return task->how.signo;
+}
+
+static void let_task_go(struct task *task)
+{
+	if (task->state != TASK_STOPPED)
+		return;
+	over_abort(task);
+	if (task->dregs_used)
+		task_clear_dregs(task);
+	task_send_deferred(task);
+	(void)task_flush(task);
+
+	int signo = signal_at_detach(task);
+	if (signo && task->pstop != PSTOP_SIGNAL) {
+		syscall(SYS_tgkill, task->proc->base.pid, task->tid, signo);
+		signo = 0;
+	}
+	int r = pt_detach(task->tid, signo);
+	if (r < 0 && r != -ESRCH)
+		log_debug(LOG_RUN, "%d: detach failed: %d", task->tid, r);
+}
+
+/* All tasks that can be stopped are. Leaves the table; the caller frees it. */
+void proc_let_go(struct proc *p)
+{
+	struct space *s = p->space;
+
+	if (s) {
+		space_lift(s);
+		inject_unmap_scratch(p);
+		/* A vfork child we let go runs in memory that is still its parent's: no int3 there until it is out. */
+		if (p->vfork_parent && s->refs > 1)
+			s->lifted++;
+		else if (s->refs > 1)
+			s->sw.changed = true;
+	}
+	for (size_t i = 0; i < p->count; i++)
+		let_task_go(p->tasks[i]);
+}
+
+int live_detach(struct target *t, bool stop)
+{
+	struct proc *p = proc_of(t);
+	struct live *live = p->live;
+
+	if (p->gone)
+		return 0;
+	live_halt(live, p);
+	if (p->gone)
+		return 0;
+	if (stop)
+		kill(t->pid, SIGSTOP);
+	proc_let_go(p);
+	while (p->count)
+		task_remove(p->tasks[p->count - 1]);
+	p->gone = true;
+	live_release(live, false);
+	return 0;
+}
+
+int live_kill(struct target *t)
+{
+	struct proc *p = proc_of(t);
+	struct live *live = p->live;
+	enum { TRIES = 2000 };
+
+	kill(t->pid, SIGKILL);
+	for (int i = 0; i < TRIES && !p->gone; i++) {
+		int status;
+		pid_t tid;
+		bool any = false;
+		live->stopping = true;
+		while ((tid = waitpid(-1, &status, __WALL | WNOHANG)) > 0) {
+			live_news(live, tid, status);
+			any = true;
+		}
+		live->stopping = false;
+		if (tid < 0 && errno == ECHILD)
+			break;
+		/* A task that stood in a ptrace-stop which SIGKILL does not break is started into its death. */
+		for (size_t j = 0; j < p->count && !p->gone && i; j++) {
+			if (p->tasks[j]->state == TASK_STOPPED)
+				(void)pt_cont(p->tasks[j]->tid, SIGKILL);
+		}
+		if (!any && !p->gone)
+			nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	}
+	live_forget_told(live, p);
+	live_release(live, false);
+	return p->gone ? 0 : -ETIMEDOUT;
+}

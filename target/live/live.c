@@ -1,0 +1,293 @@
+#include "target/live/live.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <time.h>
+
+#include "target/live/live_target.h"
+#include "target/live/task.h"
+
+static struct live *the_live; /* for live_emergency() alone */
+
+/* --- one process --- */
+
+static int gp_read(struct target *t, pid_t tid, struct user_regs_struct *ret)
+{
+	struct task *task = proc_task(proc_of(t), tid);
+	struct user_regs_struct *gp;
+	int r = task ? task_gp(task, &gp) : -ESRCH;
+	if (r == 0)
+		*ret = *gp;
+	return r;
+}
+
+static int gp_write(struct target *t, pid_t tid, const struct user_regs_struct *gp)
+{
+	struct task *task = proc_task(proc_of(t), tid);
+	struct user_regs_struct *have;
+	int r = task ? task_gp(task, &have) : -ESRCH;
+	if (r < 0)
+		return r;
+	struct user_regs_struct before = *have;
+	*have = *gp;
+	task_gp_changed(task);
+	/* At once, so that a value the kernel refuses is the client's error and not a surprise at the next resume. */
+	r = task_flush(task);
+	if (r < 0)
+		*have = before;
+	return r;
+}
+
+static int stopped_task(struct target *t, pid_t tid, struct task **ret)
+{
+	struct task *task = proc_task(proc_of(t), tid);
+	struct user_regs_struct *gp;
+	int r = task ? task_gp(task, &gp) : -ESRCH;
+	if (r == 0)
+		*ret = task;
+	return r;
+}
+
+static int xstate_read(struct target *t, pid_t tid, struct xstate *ret)
+{
+	struct task *task;
+	int r = stopped_task(t, tid, &task);
+	return r < 0 ? r : pt_get_xstate(tid, ret);
+}
+
+static int xstate_write(struct target *t, pid_t tid, const struct xstate *xs)
+{
+	struct task *task;
+	int r = stopped_task(t, tid, &task);
+	return r < 0 ? r : pt_set_xstate(tid, xs);
+}
+
+static int siginfo_read(struct target *t, pid_t tid, siginfo_t *ret)
+{
+	struct task *task;
+	int r = stopped_task(t, tid, &task);
+	return r < 0 ? r : pt_get_siginfo(tid, ret);
+}
+
+static int siginfo_write(struct target *t, pid_t tid, const siginfo_t *si)
+{
+	struct task *task;
+	int r = stopped_task(t, tid, &task);
+	return r < 0 ? r : pt_set_siginfo(tid, si);
+}
+
+static int next_thread(struct target *t, pid_t after, pid_t *ret)
+{
+	const struct proc *p = proc_of(t);
+	size_t lo = 0, hi = p->count;
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		if (p->tasks[mid]->tid <= after)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	*ret = lo < p->count ? p->tasks[lo]->tid : 0;
+	return 0;
+}
+
+static void live_close(struct target *t)
+{
+	struct proc *p = proc_of(t);
+	live_forget_told(p->live, p);
+	proc_free(p);
+}
+
+static const struct target_write_ops write_ops = {
+	.mem_write = live_mem_write,
+	.gp_write = gp_write,
+	.xstate_write = xstate_write,
+	.siginfo_write = siginfo_write,
+};
+
+const struct target_ops live_target_ops = {
+	.name = "live",
+	.mem_read = live_mem_read,
+	.mem_read_spans = live_mem_read_spans,
+	.gp_read = gp_read,
+	.xstate_read = xstate_read,
+	.siginfo_read = siginfo_read,
+	.next_thread = next_thread,
+	.thread_info = live_thread_info,
+	.auxv_read = live_auxv_read,
+	.exe_path = live_exe_path,
+	.region_at = live_region_at,
+	.close = live_close,
+	.write = &write_ops,
+	.run = &live_run_ops,
+	.points = &live_point_ops,
+	.alloc = &live_alloc_ops,
+};
+
+/* --- the tracer --- */
+
+static int tracer_fd(struct tracer *tr)
+{
+	return live_of(tr)->sigfd;
+}
+
+static void set_events(struct tracer *tr, const struct tracer_events *which)
+{
+	live_of(tr)->events = *which;
+}
+
+static void set_pass(struct tracer *tr, const sigset_t *set)
+{
+	live_of(tr)->pass = *set;
+}
+
+static void set_program(struct tracer *tr, const sigset_t *set)
+{
+	struct live *live = live_of(tr);
+	live->program_set = set != NULL;
+	if (set)
+		live->program = *set;
+}
+
+static struct target *next_target(struct tracer *tr, struct target *after)
+{
+	struct proc *p = after ? proc_of(after)->next : live_of(tr)->procs;
+	while (p && p->hidden)
+		p = p->next;
+	return p ? &p->base : NULL;
+}
+
+static void live_free(struct tracer *tr)
+{
+	struct live *live = live_of(tr);
+
+	while (live->procs) {
+		struct proc *p = live->procs;
+		if (p->launched && !p->gone)
+			(void)live_kill(&p->base);
+		else if (!p->gone)
+			(void)live_detach(&p->base, false);
+		proc_free(p);
+	}
+	the_live = NULL;
+	close(live->sigfd);
+	free(live->queue);
+	free(live->marked);
+	free(live->told);
+	free(live->strays);
+	free(live);
+}
+
+static const struct tracer_ops tracer_ops = {
+	.launch = live_launch,
+	.attach = live_attach,
+	.fd = tracer_fd,
+	.collect = live_collect,
+	.next_event = live_next_event,
+	.push_back = live_push_back,
+	.commit = live_commit,
+	.stop_all = live_stop_all,
+	.set_events = set_events,
+	.set_pass_signals = set_pass,
+	.set_program_signals = set_program,
+	.next_target = next_target,
+	.free = live_free,
+};
+
+struct tracer *live_tracer_new(struct err *err)
+{
+	struct live *live = calloc(1, sizeof(*live));
+	if (!live) {
+		err_set(err, -ENOMEM, "no memory for the tracer");
+		return NULL;
+	}
+	sigset_t child;
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &child, NULL);
+	live->sigfd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (live->sigfd < 0) {
+		err_set(err, -errno, "cannot listen for SIGCHLD: %s", strerror(errno));
+		free(live);
+		return NULL;
+	}
+	live->base.ops = &tracer_ops;
+	live->seed = (unsigned)time(NULL);
+	sigemptyset(&live->pass);
+	sigemptyset(&live->program);
+	the_live = live;
+	return &live->base;
+}
+
+/* --- when we are about to die --- */
+
+static void emergency_space(struct space *s)
+{
+	for (size_t i = 0; i < s->sw.count; i++) {
+		struct swpoint *p = &s->sw.at[i];
+		if (p->inserted)
+			(void)!pwrite(s->memfd, &p->orig, 1, (off_t)p->addr);
+		p->inserted = false;
+	}
+}
+
+/* A task that ran into an int3 we have not heard of yet would go on in the middle of an instruction. */
+static void emergency_task(struct task *task)
+{
+	struct user_regs_struct gp;
+	siginfo_t si;
+
+	if (pt_get_gp(task->tid, &gp) < 0)
+		return;
+	if (task->gp_valid && task->gp_dirty)
+		gp = task->gp;
+	bool trap = pt_get_siginfo(task->tid, &si) == 0 && si.si_signo == SIGTRAP && si.si_code == SI_KERNEL;
+	if (trap && !task->gp_valid && swpoints_find(&task->proc->space->sw, gp.rip - 1))
+		gp.rip--;
+	if (task->over.kind == OVER_SLOT && gp.rip - task->over.slot < task->over.slot_len)
+		gp.rip = task->over.from;
+	(void)pt_set_gp(task->tid, &gp);
+	for (int i = 7; task->dregs_used && i >= 0; i = i == 7 ? 3 : i - 1)
+		(void)pt_set_dreg(task->tid, i, 0);
+	(void)pt_detach(task->tid, task->has_pending && task->pending.kind == STOP_SIGNAL ? task->pending.signo : 0);
+}
+
+void live_emergency(void)
+{
+	struct live *live = the_live;
+	if (!live)
+		return;
+	the_live = NULL;
+
+	for (struct proc *p = live->procs; p; p = p->next) {
+		if (p->space)
+			emergency_space(p->space);
+	}
+	for (struct proc *p = live->procs; p; p = p->next) {
+		for (size_t i = 0; !p->launched && i < p->count; i++) {
+			(void)pt_interrupt(p->tasks[i]->tid);
+		}
+	}
+	/* Bounded: a task that does not stop has no int3 left to run into, and the kernel lets go of it when we are gone. */
+	for (int round = 0; round < 50; round++) {
+		bool left = false;
+		for (struct proc *p = live->procs; p; p = p->next) {
+			for (size_t i = 0; !p->launched && i < p->count; i++) {
+				struct task *task = p->tasks[i];
+				struct user_regs_struct gp;
+				if (task->state == TASK_GONE)
+					continue;
+				if (pt_get_gp(task->tid, &gp) < 0) {
+					left = true;
+					continue;
+				}
+				emergency_task(task);
+				task->state = TASK_GONE;
+			}
+		}
+		if (!left)
+			break;
+		usleep(1000);
+	}
+}

@@ -1,0 +1,18 @@
+/*
+ * live.h - processes of this machine, by ptrace.
+ */
+#ifndef STOPGO_TARGET_LIVE_LIVE_H
+#define STOPGO_TARGET_LIVE_LIVE_H
+
+#include "target/target.h"
+
+/* One tracer a server process; ptrace ties it to the calling thread. SIGCHLD is blocked from here on. NULL and err on failure. */
+struct tracer *live_tracer_new(struct err *err);
+
+/*
+ * For a fatal-signal handler: takes every breakpoint out and lets go of what was attached, by plain system calls on fixed tables.
+ * Must run in the thread that made the tracer. Does nothing when there is no tracer.
+ */
+void live_emergency(void);
+
+#endif

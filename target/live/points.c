@@ -1,0 +1,243 @@
+/*
+ * points.c - breakpoints into memory and debug registers, and out again.
+ *
+ * int3s: a remove only says that nobody wants the point any more; the byte goes back when somebody is about to run (space_sync),
+ * at detach and when the client is gone. Reads never show one. Debug registers are the same in every thread of a process and are
+ * written when the thread next starts.
+ */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "base/log.h"
+#include "target/ax.h"
+#include "target/live/task.h"
+
+/* Puts back what the int3 covers, unless the program has put something else there since. */
+static void take_out(struct space *s, struct swpoint *p)
+{
+	uint8_t byte = 0;
+	size_t got;
+
+	if (space_read_raw(s, p->addr, &byte, 1, &got) == 0 && byte == INT3)
+		(void)space_write_raw(s, p->addr, &p->orig, 1);
+	p->inserted = false;
+	log_debug(LOG_POINTS, "int3 out at %#" PRIx64, p->addr);
+}
+
+static int put_in(struct space *s, struct swpoint *p)
+{
+	static const uint8_t int3 = INT3;
+	size_t got;
+
+	if (space_read_raw(s, p->addr, &p->orig, 1, &got) < 0 || space_write_raw(s, p->addr, &int3, 1) < 0)
+		return -EFAULT;
+	p->inserted = true;
+	log_debug(LOG_POINTS, "int3 in at %#" PRIx64, p->addr);
+	return 0;
+}
+
+void space_sync(struct space *s)
+{
+	if (!s->sw.changed)
+		return;
+	s->sw.changed = false;
+	for (size_t i = 0; i < s->sw.count;) {
+		struct swpoint *p = &s->sw.at[i];
+		bool want = p->wanted && !s->lifted;
+		if (want && !p->inserted)
+			(void)put_in(s, p);
+		else if (!want && p->inserted)
+			take_out(s, p);
+		if (!p->wanted)
+			swpoints_drop(&s->sw, p);
+		else
+			i++;
+	}
+}
+
+void space_lift(struct space *s)
+{
+	for (size_t i = 0; i < s->sw.count; i++) {
+		if (s->sw.at[i].inserted)
+			take_out(s, &s->sw.at[i]);
+	}
+	s->sw.changed = true;
+}
+
+static void free_expressions(struct point *p)
+{
+	for (size_t i = 0; i < p->condition_count; i++)
+		ax_free(p->conditions[i]);
+	for (size_t i = 0; i < p->command_count; i++)
+		ax_free(p->commands[i]);
+	free(p->conditions);
+	free(p->commands);
+	p->conditions = p->commands = NULL;
+	p->condition_count = p->command_count = 0;
+}
+
+static int insert_sw(struct space *s, struct point *want, struct err *err)
+{
+	struct swpoint *p = swpoints_add(&s->sw, want->addr);
+	if (!p) {
+		free_expressions(want);
+		return err_set(err, s->sw.count == SWPOINTS_MAX ? -ENOSPC : -ENOMEM,
+			       "no room for another breakpoint at %#" PRIx64, want->addr);
+	}
+	if (!p->inserted && s->lifted) {
+		s->sw.changed = true;
+	} else if (!p->inserted && put_in(s, p) < 0) {
+		swpoints_drop(&s->sw, p);
+		free_expressions(want);
+		return err_set(err, -EFAULT, "cannot write a breakpoint at %#" PRIx64 ": nothing is mapped there", want->addr);
+	}
+	swpoint_forget(p);
+	p->wanted = true;
+	p->persist = want->persist;
+	p->conditions = want->conditions;
+	p->condition_count = want->condition_count;
+	p->commands = want->commands;
+	p->command_count = want->command_count;
+	return 0;
+}
+
+static void dregs_changed(struct proc *p)
+{
+	for (size_t i = 0; i < p->count; i++)
+		p->tasks[i]->dregs_stale = true;
+}
+
+static enum dreg_type dreg_type(enum point_kind kind)
+{
+	switch (kind) {
+	case POINT_HW: return DREG_EXEC;
+	case POINT_WRITE: return DREG_WRITE;
+	default: return DREG_ACCESS; /* x86 cannot watch reads alone */
+	}
+}
+
+static int insert(struct target *t, struct point *want, struct err *err)
+{
+	struct proc *p = proc_of(t);
+
+	if (p->gone) {
+		free_expressions(want);
+		return err_set(err, -ESRCH, "process %d is gone", t->pid);
+	}
+	if (want->kind == POINT_SW)
+		return insert_sw(p->space, want, err);
+
+	free_expressions(want); /* conditions on debug registers are left to the client */
+	int r = dregs_insert(&p->dregs, dreg_type(want->kind), want->addr, want->kind == POINT_HW ? 1 : want->len);
+	if (r == -ENOSPC)
+		return err_set(err, r, "no debug register is free for %#" PRIx64 ": a processor has four", want->addr);
+	if (r < 0)
+		return err_set(err, r, "cannot watch %" PRIu64 " bytes at %#" PRIx64, want->len, want->addr);
+	dregs_changed(p);
+	return 0;
+}
+
+static int remove_point(struct target *t, const struct point *gone)
+{
+	struct proc *p = proc_of(t);
+
+	if (gone->kind != POINT_SW) {
+		int r = dregs_remove(&p->dregs, dreg_type(gone->kind), gone->addr, gone->kind == POINT_HW ? 1 : gone->len);
+		if (r == 0)
+			dregs_changed(p);
+		return r;
+	}
+	struct swpoint *point = swpoints_find(&p->space->sw, gone->addr);
+	if (!point || !point->wanted)
+		return -ENOENT;
+	point->wanted = false;
+	swpoint_forget(point);
+	p->space->sw.changed = true;
+	/* While somebody runs in this memory the byte must go now. */
+	for (size_t i = 0; i < p->count; i++) {
+		if (p->tasks[i]->state == TASK_RUNNING) {
+			space_sync(p->space);
+			break;
+		}
+	}
+	return 0;
+}
+
+static void remove_all(struct target *t)
+{
+	struct proc *p = proc_of(t);
+
+	if (p->gone)
+		return;
+	for (size_t i = 0; i < p->space->sw.count; i++) {
+		struct swpoint *point = &p->space->sw.at[i];
+		if (point->persist && point->command_count)
+			continue;
+		point->wanted = false;
+		swpoint_forget(point);
+	}
+	p->space->sw.changed = true;
+	space_sync(p->space);
+	dregs_clear(&p->dregs);
+	dregs_changed(p);
+	for (size_t i = 0; i < p->count; i++) {
+		struct task *task = p->tasks[i];
+		if (task->state == TASK_STOPPED && task->dregs_used)
+			task_clear_dregs(task);
+	}
+}
+
+const struct target_point_ops live_point_ops = {
+	.insert = insert,
+	.remove = remove_point,
+	.remove_all = remove_all,
+};
+
+/* --- debug registers of one task --- */
+
+void task_write_dregs(struct task *task)
+{
+	const struct dregs *d = &task->proc->dregs;
+
+	task->dregs_stale = false;
+	if (!dregs_in_use(d) && !task->dregs_used)
+		return;
+	/* DR7 first to zero: the kernel checks an enabled slot's address and length together. */
+	int r = pt_set_dreg(task->tid, 7, 0);
+	for (int i = 0; i < DREGS_COUNT && r == 0 && dregs_in_use(d); i++)
+		r = pt_set_dreg(task->tid, i, dregs_address(d, i));
+	if (r == 0 && dregs_in_use(d))
+		r = pt_set_dreg(task->tid, 7, dregs_control(d));
+	if (r < 0 && r != -ESRCH)
+		log_debug(LOG_POINTS, "%d: debug registers cannot be written: %d", task->tid, r);
+	task->dregs_used = dregs_in_use(d);
+}
+
+void task_clear_dregs(struct task *task)
+{
+	for (int i = 7; i >= 0; i = i == 7 ? DREGS_COUNT - 1 : i - 1)
+		(void)pt_set_dreg(task->tid, i, 0);
+	task->dregs_used = false;
+	task->dregs_stale = false;
+}
+
+bool task_debug_hit(struct task *task, struct stop *ret)
+{
+	uint64_t dr6, addr;
+	enum dreg_type type;
+
+	if (!task->dregs_used || pt_get_dreg(task->tid, 6, &dr6) < 0)
+		return false;
+	(void)pt_set_dreg(task->tid, 6, 0);
+	if (!dregs_hit(&task->proc->dregs, dr6, &type, &addr))
+		return false;
+	if (type == DREG_EXEC) {
+		*ret = (struct stop){ .kind = STOP_HWBREAK, .signo = SIGTRAP, .addr = addr };
+		return true;
+	}
+	*ret = (struct stop){ .kind = STOP_WATCH,
+			      .signo = SIGTRAP,
+			      .addr = addr,
+			      .watch = type == DREG_WRITE ? POINT_WRITE : POINT_ACCESS };
+	return true;
+}

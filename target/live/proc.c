@@ -1,0 +1,161 @@
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "target/live/task.h"
+
+/* The whole of a small /proc file; length, or -errno. Always NUL-terminated. */
+static ssize_t read_file(const char *path, char *into, size_t size)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	size_t have = 0;
+	while (have < size - 1) {
+		ssize_t n = read(fd, into + have, size - 1 - have);
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		have += (size_t)n;
+	}
+	into[have] = 0;
+	return (ssize_t)have;
+}
+
+/* The text behind the command's name, which itself may hold blanks and parentheses: "S ppid ..." */
+static const char *stat_fields(pid_t pid, pid_t tid, char *line, size_t size, const char **ret_name, size_t *ret_name_len)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", pid, tid);
+	if (read_file(path, line, size) <= 0)
+		return NULL;
+	char *open = strchr(line, '('), *close = strrchr(line, ')');
+	if (!open || !close || close < open || close[1] != ' ')
+		return NULL;
+	if (ret_name) {
+		*ret_name = open + 1;
+		*ret_name_len = (size_t)(close - open - 1);
+	}
+	return close + 2;
+}
+
+char proc_state(pid_t pid, pid_t tid)
+{
+	char line[1024];
+	const char *fields = stat_fields(pid, tid, line, sizeof(line), NULL, NULL);
+	return fields ? *fields : 0;
+}
+
+int live_thread_info(struct target *t, pid_t tid, struct thread_info *ret)
+{
+	struct task *task = proc_task(proc_of(t), tid);
+	if (!task)
+		return -ESRCH;
+
+	char line[1024];
+	const char *name = "";
+	size_t name_len = 0;
+	const char *field = stat_fields(t->pid, tid, line, sizeof(line), &name, &name_len);
+	*ret = (struct thread_info){ .core = -1, .stopped = task->state == TASK_STOPPED };
+	if (!field)
+		return 0;
+	name_len = MIN(name_len, sizeof(ret->name) - 1);
+	memcpy(ret->name, name, name_len);
+
+	/* "processor" is field 39 of proc(5); the state is field 3 */
+	for (int i = 3; i < 39 && field; i++) {
+		field = strchr(field, ' ');
+		if (field)
+			field++;
+	}
+	if (field)
+		ret->core = atoi(field);
+	return 0;
+}
+
+int live_auxv_read(struct target *t, struct buf *out)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/auxv", t->pid);
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	for (;;) {
+		uint8_t *at = buf_reserve(out, 1024);
+		if (!at)
+			return buf_error(out);
+		ssize_t n = read(fd, at, 1024);
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			return 0;
+		out->len += (size_t)n;
+	}
+}
+
+int live_exe_path(struct target *t, char *into, size_t size)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/exe", t->pid);
+	ssize_t n = readlink(path, into, size - 1);
+	if (n < 0)
+		return -errno;
+	if ((size_t)n >= size - 1)
+		return -ENAMETOOLONG;
+	into[n] = 0;
+	return 0;
+}
+
+static bool parse_region(const char *line, struct mem_region *ret)
+{
+	unsigned long long start, end;
+	char perms[8];
+	int at = 0;
+
+	if (sscanf(line, "%llx-%llx %7s %*x %*s %*u %n", &start, &end, perms, &at) < 3 || !at)
+		return false;
+	*ret = (struct mem_region){
+		.start = start, .end = end, .mapped = true,
+		.read = perms[0] == 'r', .write = perms[1] == 'w', .exec = perms[2] == 'x', .shared = perms[3] == 's',
+	};
+	snprintf(ret->name, sizeof(ret->name), "%.*s", (int)strcspn(line + at, "\n"), line + at);
+	return true;
+}
+
+int live_region_at(struct target *t, uint64_t addr, struct mem_region *ret)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/maps", t->pid);
+	FILE *maps = fopen(path, "re");
+	if (!maps)
+		return -errno;
+
+	uint64_t hole = 0;
+	_cleanup_free_ char *line = NULL;
+	size_t size = 0;
+	int r = 0;
+	while (getline(&line, &size, maps) > 0) {
+		struct mem_region region;
+		if (!parse_region(line, &region))
+			continue;
+		if (addr < region.start) {
+			*ret = (struct mem_region){ .start = hole, .end = region.start };
+			goto out;
+		}
+		if (addr < region.end) {
+			*ret = region;
+			goto out;
+		}
+		hole = region.end;
+	}
+	if (ferror(maps))
+		r = -EIO;
+	else
+		*ret = (struct mem_region){ .start = hole, .end = 0 };
+out:
+	fclose(maps);
+	return r;
+}

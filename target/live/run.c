@@ -1,0 +1,389 @@
+/*
+ * run.c - from what is asked of threads to what they do.
+ *
+ * resume() notes it, commit() makes it so. task_go() is the one place where a stopped task that is meant to run is started or,
+ * when it holds an untold event that is still true, queued instead.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "base/log.h"
+#include "target/live/task.h"
+
+void task_set_resumed(struct task *task, bool resumed)
+{
+	struct live *live = task->proc->live;
+	if (task->resumed == resumed)
+		return;
+	task->resumed = resumed;
+	live->resumed_count += resumed ? 1 : -1;
+}
+
+void live_check_no_resumed(struct live *live, struct proc *p, bool was_resumed)
+{
+	if (was_resumed && live->events.no_resumed && !live->resumed_count && !live->stopping && p->count)
+		live_tell(live, p, p->base.pid, (struct stop){ .kind = STOP_NO_RESUMED });
+}
+
+void task_pass_point(struct task *task, uint64_t pc)
+{
+	task->pass_valid = true;
+	task->pass_pc = pc;
+}
+
+static bool point_wanted(struct proc *p, enum point_kind kind, uint64_t addr)
+{
+	if (kind == POINT_SW) {
+		struct swpoint *point = swpoints_find(&p->space->sw, addr);
+		return point && point->wanted;
+	}
+	return dregs_covers(&p->dregs, kind == POINT_HW, addr);
+}
+
+bool task_pending_stale(struct task *task)
+{
+	struct live *live = task->proc->live;
+	struct user_regs_struct *gp;
+
+	switch (task->pending.kind) {
+	case STOP_SIGNAL:
+		if (sigismember(&live->pass, task->pending.signo) != 1)
+			return false;
+		task->how.signo = task->pending.signo; /* delivered instead of told */
+		break;
+	case STOP_SWBREAK:
+		if (task->pending.own)
+			return false;
+		if (task_gp(task, &gp) == 0 && gp->rip == task->pending_pc &&
+		    point_wanted(task->proc, POINT_SW, task->pending_pc))
+			return false;
+		break;
+	case STOP_HWBREAK:
+		if (task_gp(task, &gp) == 0 && gp->rip == task->pending_pc &&
+		    point_wanted(task->proc, POINT_HW, task->pending_pc))
+			return false;
+		break;
+	case STOP_WATCH:
+		if (point_wanted(task->proc, POINT_WRITE, task->pending.addr))
+			return false;
+		break;
+	case STOP_STEP:
+		if (task->how.action != RESUME_CONT)
+			return false;
+		break;
+	case STOP_INTERRUPT: /* it was asked to run since */
+		if (task->interrupt_wanted)
+			return false;
+		break;
+	default: return false;
+	}
+	task->has_pending = false;
+	return true;
+}
+
+void task_defer_signal(struct task *task, int signo)
+{
+	struct deferred_signal *d = calloc(1, sizeof(*d));
+	if (!d)
+		return;
+	if (task->pstop != PSTOP_SIGNAL || pt_get_siginfo(task->tid, &d->info) < 0 || d->info.si_signo != signo)
+		d->info = (siginfo_t){ .si_signo = signo, .si_code = SI_USER };
+
+	struct deferred_signal **end = &task->deferred;
+	while (*end)
+		end = &(*end)->next;
+	*end = d;
+}
+
+/* Signals put aside while the task could not take them are sent to it again, with what they carried, and then pass. */
+void task_send_deferred(struct task *task)
+{
+	while (task->deferred) {
+		struct deferred_signal *d = task->deferred;
+		task->deferred = d->next;
+		task->inject_expected = true;
+		task->inject_signo = d->info.si_signo;
+		if (syscall(SYS_rt_tgsigqueueinfo, task->proc->base.pid, task->tid, d->info.si_signo, &d->info) < 0)
+			syscall(SYS_tgkill, task->proc->base.pid, task->tid, d->info.si_signo);
+		free(d);
+	}
+}
+
+/* A restart delivers a signal only out of a signal-delivery-stop; elsewhere it is sent, and passed without a stop when it comes. */
+static int deliverable(struct task *task, int signo)
+{
+	if (!signo || task->pstop == PSTOP_SIGNAL)
+		return signo;
+	task->inject_expected = true;
+	task->inject_signo = signo;
+	syscall(SYS_tgkill, task->proc->base.pid, task->tid, signo);
+	return 0;
+}
+
+static bool wants_syscalls(const struct proc *p)
+{
+	return p->catch_count != 0;
+}
+
+void task_restart(struct task *task, int signo)
+{
+	struct proc *p = task->proc;
+	struct live *live = p->live;
+
+	if (live->over_in_place && live->over_in_place != task && live->over_in_place->proc->space == p->space) {
+		task->how.signo = signo; /* live_release() starts it when the breakpoint is back */
+		return;
+	}
+	space_sync(p->space);
+	if (task->pass_valid && over_start(task, signo))
+		return;
+	if (task->dregs_stale)
+		task_write_dregs(task);
+	if (task->deferred)
+		task_send_deferred(task);
+	signo = deliverable(task, signo);
+	int r = task_flush(task);
+	if (r == 0) {
+		task->stepping = task->how.action != RESUME_CONT;
+		r = task->stepping    ? pt_step(task->tid, signo) :
+		    wants_syscalls(p) ? pt_syscall(task->tid, signo) :
+					pt_cont(task->tid, signo);
+	}
+	if (r < 0 && r != -ESRCH)
+		log_debug(LOG_RUN, "%d cannot be restarted: %s", task->tid, strerror(-r));
+	/* ESRCH: killed while it was stopped. Its status is on the way, so it counts as running. */
+	task->state = TASK_RUNNING;
+	task->gp_valid = false;
+	task->interrupt_sent = false;
+	task->how.signo = 0;
+}
+
+void task_go(struct task *task)
+{
+	if (!task->resumed || task->state != TASK_STOPPED || task->proc->live->stopping)
+		return;
+	if (task->has_pending && !task_pending_stale(task)) {
+		live_queue(task);
+		return;
+	}
+	task_restart(task, task->how.signo);
+}
+
+void live_release(struct live *live, bool hidden_only)
+{
+	_cleanup_free_ pid_t *tids = NULL;
+	size_t count = 0, len = 0;
+
+	if (live->stopping)
+		return;
+	for (struct proc *p = live->procs; p; p = p->next)
+		count += !hidden_only || p->hidden ? p->count : 0;
+	if (!count)
+		return;
+	tids = calloc(count, sizeof(*tids)); /* starting one may remove others */
+	for (struct proc *p = live->procs; p && tids; p = p->next) {
+		for (size_t i = 0; (!hidden_only || p->hidden) && i < p->count; i++)
+			tids[len++] = p->tasks[i]->tid;
+	}
+	for (size_t i = 0; i < len; i++) {
+		struct task *task = task_find(live, tids[i]);
+		if (task && !task->marked && !task->queued)
+			task_go(task);
+	}
+}
+
+void task_stepped(struct task *task)
+{
+	struct user_regs_struct *gp;
+
+	switch (task->how.action) {
+	case RESUME_CONT: task_go(task); return; /* the step was our own affair */
+	case RESUME_RANGE:
+		if (task_gp(task, &gp) == 0 && gp->rip >= task->how.start && gp->rip < task->how.end &&
+		    !task->proc->live->stopping && task->resumed) {
+			task_restart(task, 0);
+			return;
+		}
+		break;
+	case RESUME_STEP: break;
+	}
+	live_event(task, (struct stop){ .kind = STOP_STEP, .signo = SIGTRAP });
+}
+
+static bool caught(const struct proc *p, long number)
+{
+	if (p->catch_count < 0)
+		return true;
+	for (ssize_t i = 0; i < p->catch_count; i++) {
+		if (p->catch[i] == number)
+			return true;
+	}
+	return false;
+}
+
+void task_syscall_stop(struct task *task)
+{
+	enum pt_syscall_op op;
+	long number;
+
+	if (pt_syscall_info(task->tid, &op, &number) < 0 || op == PT_SYSCALL_NONE || !caught(task->proc, number)) {
+		task_go(task);
+		return;
+	}
+	live_event(task, (struct stop){ .kind = op == PT_SYSCALL_ENTRY ? STOP_SYSCALL_ENTRY : STOP_SYSCALL_RETURN,
+					.signo = SIGTRAP,
+					.syscall = number });
+}
+
+/* --- operations --- */
+
+static int mark(struct live *live, struct task *task)
+{
+	if (task->marked)
+		return 0;
+	if (live->marked_len == live->marked_cap) {
+		size_t cap = live->marked_cap ? live->marked_cap * 2 : 64;
+		struct task **marked = realloc(live->marked, cap * sizeof(*marked));
+		if (!marked)
+			return -ENOMEM;
+		live->marked = marked;
+		live->marked_cap = cap;
+	}
+	live->marked[live->marked_len++] = task;
+	task->marked = true;
+	return 0;
+}
+
+static int run_resume(struct target *t, pid_t tid, const struct resume *how)
+{
+	struct task *task = proc_task(proc_of(t), tid);
+	if (!task)
+		return -ESRCH;
+	switch (task->state) {
+	case TASK_GONE:
+	case TASK_ZOMBIE:
+	case TASK_STUCK:
+		/* Nothing to start: it is on its way out, or runs on by itself when the kernel lets go of it. */
+		task_set_resumed(task, task->state == TASK_STUCK);
+		task->how = *how;
+		if (task->state == TASK_STUCK)
+			task->state = TASK_RUNNING;
+		return 0;
+	case TASK_STOPPED: break;
+	default: return -EBUSY;
+	}
+	int r = mark(proc_of(t)->live, task);
+	if (r == 0)
+		task->how = *how;
+	return r;
+}
+
+void live_commit(struct tracer *tr, bool pending_first)
+{
+	struct live *live = live_of(tr);
+	bool first = false;
+
+	for (size_t i = 0; i < live->marked_len; i++) {
+		struct task *task = live->marked[i];
+		task_set_resumed(task, true);
+		task->interrupt_wanted = false;
+		task->told = (struct stop){ 0 };
+		if (task->has_pending && !task_pending_stale(task)) {
+			live_queue(task);
+			first = true;
+		}
+	}
+	bool start = !(first && pending_first) && !(pending_first && live->told_len);
+	/* Starting one may hold, start or even remove others, so take them off the list one by one. */
+	while (live->marked_len) {
+		struct task *task = live->marked[--live->marked_len];
+		task->marked = false;
+		if (start && !task->queued)
+			task_go(task);
+	}
+	live_release(live, true);
+	if (pending_first && !live->resumed_count && !live->queue_len && !live->told_len && live->procs)
+		live_tell(live, live->procs, live->procs->base.pid, (struct stop){ .kind = STOP_NO_RESUMED });
+}
+
+void live_stop_all(struct tracer *tr)
+{
+	struct live *live = live_of(tr);
+
+	live_halt(live, NULL);
+	live->stopping = true;
+	int status;
+	for (pid_t tid; (tid = waitpid(-1, &status, __WALL | WNOHANG)) > 0;)
+		live_news(live, tid, status);
+	live->stopping = false;
+
+	for (struct proc *p = live->procs; p; p = p->next) {
+		for (size_t i = 0; i < p->count; i++) {
+			struct task *task = p->tasks[i];
+			if (task->over.kind != OVER_NONE && task->state == TASK_STOPPED)
+				over_abort(task);
+			if (!p->hidden)
+				task_set_resumed(task, false);
+			task->queued = false;
+		}
+	}
+	live->queue_len = 0;
+}
+
+static int run_interrupt(struct target *t, pid_t tid)
+{
+	struct task *task = proc_task(proc_of(t), tid);
+	if (!task)
+		return -ESRCH;
+	if (task->state != TASK_RUNNING || task->has_pending)
+		return 0;
+	task->interrupt_wanted = true;
+	if (!task->interrupt_sent) {
+		task->interrupt_sent = true;
+		(void)pt_interrupt(tid); /* ESRCH: another stop, or its end, is under way */
+	}
+	return 0;
+}
+
+static int run_last_stop(struct target *t, pid_t tid, struct stop *ret)
+{
+	struct task *task = proc_task(proc_of(t), tid);
+	if (!task)
+		return -ESRCH;
+	*ret = task->told;
+	return 0;
+}
+
+static int run_catch_syscalls(struct target *t, const long *numbers, ssize_t count)
+{
+	struct proc *p = proc_of(t);
+	long *copy = NULL;
+
+	if (count > 0) {
+		copy = calloc((size_t)count, sizeof(*copy));
+		if (!copy)
+			return -ENOMEM;
+		memcpy(copy, numbers, (size_t)count * sizeof(*copy));
+	}
+	free(p->catch);
+	p->catch = copy;
+	p->catch_count = count;
+	return 0;
+}
+
+static bool run_launched(struct target *t)
+{
+	return proc_of(t)->launched;
+}
+
+const struct target_run_ops live_run_ops = {
+	.resume = run_resume,
+	.interrupt = run_interrupt,
+	.last_stop = run_last_stop,
+	.kill = live_kill,
+	.detach = live_detach,
+	.catch_syscalls = run_catch_syscalls,
+	.launched = run_launched,
+};

@@ -1,0 +1,120 @@
+#include "target/live/swpoints.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "target/ax.h"
+
+static void free_list(struct ax ***list, size_t *count)
+{
+	for (size_t i = 0; i < *count; i++)
+		ax_free((*list)[i]);
+	free(*list);
+	*list = NULL;
+	*count = 0;
+}
+
+void swpoint_forget(struct swpoint *p)
+{
+	free_list(&p->conditions, &p->condition_count);
+	free_list(&p->commands, &p->command_count);
+	p->persist = false;
+}
+
+void swpoints_fini(struct swpoints *s)
+{
+	for (size_t i = 0; i < s->count; i++)
+		swpoint_forget(&s->at[i]);
+	free(s->at);
+	*s = (struct swpoints){ 0 };
+}
+
+/* A forked child's memory holds the int3s; nobody has asked for any in it, and its copy has no expressions. */
+int swpoints_clone(struct swpoints *to, const struct swpoints *from)
+{
+	*to = (struct swpoints){ 0 };
+	if (!from->count)
+		return 0;
+	to->at = calloc(from->count, sizeof(*to->at));
+	if (!to->at)
+		return -ENOMEM;
+	to->cap = from->count;
+	for (size_t i = 0; i < from->count; i++) {
+		const struct swpoint *p = &from->at[i];
+		to->at[to->count++] = (struct swpoint){
+			.addr = p->addr, .orig = p->orig, .wanted = p->wanted, .inserted = p->inserted
+		};
+	}
+	to->changed = true;
+	return 0;
+}
+
+size_t swpoints_from(const struct swpoints *s, uint64_t addr)
+{
+	size_t lo = 0, hi = s->count;
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		if (s->at[mid].addr < addr)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+struct swpoint *swpoints_find(const struct swpoints *s, uint64_t addr)
+{
+	size_t i = swpoints_from(s, addr);
+	return i < s->count && s->at[i].addr == addr ? &s->at[i] : NULL;
+}
+
+struct swpoint *swpoints_add(struct swpoints *s, uint64_t addr)
+{
+	size_t i = swpoints_from(s, addr);
+	if (i < s->count && s->at[i].addr == addr)
+		return &s->at[i];
+	if (s->count == SWPOINTS_MAX)
+		return NULL;
+	if (s->count == s->cap) {
+		size_t cap = s->cap ? s->cap * 2 : 16;
+		struct swpoint *at = realloc(s->at, cap * sizeof(*at));
+		if (!at)
+			return NULL;
+		s->at = at;
+		s->cap = cap;
+	}
+	memmove(s->at + i + 1, s->at + i, (s->count - i) * sizeof(*s->at));
+	s->count++;
+	s->at[i] = (struct swpoint){ .addr = addr };
+	return &s->at[i];
+}
+
+void swpoints_drop(struct swpoints *s, struct swpoint *p)
+{
+	size_t i = (size_t)(p - s->at);
+	swpoint_forget(p);
+	memmove(p, p + 1, (s->count - i - 1) * sizeof(*p));
+	s->count--;
+}
+
+void swpoints_hide(const struct swpoints *s, uint64_t addr, uint8_t *bytes, size_t len)
+{
+	for (size_t i = swpoints_from(s, addr); i < s->count && s->at[i].addr - addr < len; i++) {
+		const struct swpoint *p = &s->at[i];
+		/* Something else there now (the page was mapped anew, a JIT wrote): that is what the program has. */
+		if (p->inserted && bytes[p->addr - addr] == INT3)
+			bytes[p->addr - addr] = p->orig;
+	}
+}
+
+void swpoints_cover(struct swpoints *s, uint64_t addr, const uint8_t *bytes, uint8_t *out, size_t len)
+{
+	memcpy(out, bytes, len);
+	for (size_t i = swpoints_from(s, addr); i < s->count && s->at[i].addr - addr < len; i++) {
+		struct swpoint *p = &s->at[i];
+		if (!p->inserted)
+			continue;
+		p->orig = bytes[p->addr - addr];
+		out[p->addr - addr] = INT3;
+	}
+}

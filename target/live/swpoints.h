@@ -1,0 +1,52 @@
+/*
+ * swpoints.h - the int3 breakpoints of one address space: which are wanted, which are in memory. Pure; points.c does the writing.
+ *
+ * Two facts a point: wanted (a client asked for it) and inserted (0xcc is in memory, orig is what it covers). They differ between a
+ * client's remove and the next time anybody runs: gdb takes all breakpoints out at a stop and puts them back before it goes on, and
+ * nothing is written for that.
+ * Limits: SWPOINTS_MAX points.
+ */
+#ifndef STOPGO_TARGET_LIVE_SWPOINTS_H
+#define STOPGO_TARGET_LIVE_SWPOINTS_H
+
+#include <stdbool.h>
+#include "base/util.h"
+
+enum { SWPOINTS_MAX = 65536, INT3 = 0xcc };
+
+struct ax;
+
+struct swpoint {
+	uint64_t    addr;
+	uint8_t     orig;
+	bool        wanted;
+	bool        inserted;
+	bool        persist;
+	struct ax **conditions;
+	size_t      condition_count;
+	struct ax **commands;
+	size_t      command_count;
+};
+
+struct swpoints {
+	struct swpoint *at;        /* by address */
+	size_t          count, cap;
+	bool            changed;   /* wanted and inserted may differ somewhere */
+};
+
+void swpoints_fini(struct swpoints *s);
+int swpoints_clone(struct swpoints *to, const struct swpoints *from);
+struct swpoint *swpoints_find(const struct swpoints *s, uint64_t addr);
+/* Index of the first point at or above addr. */
+size_t swpoints_from(const struct swpoints *s, uint64_t addr);
+/* The point at addr, made if there is none; NULL: no memory or too many. */
+struct swpoint *swpoints_add(struct swpoints *s, uint64_t addr);
+void swpoints_drop(struct swpoints *s, struct swpoint *p);
+/* Frees the expressions a point holds. */
+void swpoint_forget(struct swpoint *p);
+/* Puts the covered bytes into what was read from memory at addr. */
+void swpoints_hide(const struct swpoints *s, uint64_t addr, uint8_t *bytes, size_t len);
+/* For a write of bytes at addr: the covered bytes change in the store, out gets what memory shall hold. */
+void swpoints_cover(struct swpoints *s, uint64_t addr, const uint8_t *bytes, uint8_t *out, size_t len);
+
+#endif

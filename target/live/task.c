@@ -1,0 +1,226 @@
+#include "target/live/task.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+static int open_mem(pid_t pid)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+struct space *space_new(pid_t pid)
+{
+	struct space *s = calloc(1, sizeof(*s));
+	if (!s)
+		return NULL;
+	s->refs = 1;
+	s->pid = pid;
+	s->memfd = open_mem(pid);
+	return s;
+}
+
+struct space *space_ref(struct space *s)
+{
+	s->refs++;
+	return s;
+}
+
+struct space *space_clone(struct space *s, pid_t pid)
+{
+	struct space *copy = space_new(pid);
+	if (!copy)
+		return NULL;
+	if (swpoints_clone(&copy->sw, &s->sw) < 0) {
+		space_unref(copy);
+		return NULL;
+	}
+	copy->scratch = s->scratch;
+	return copy;
+}
+
+void space_unref(struct space *s)
+{
+	if (!s || --s->refs)
+		return;
+	if (s->memfd >= 0)
+		close(s->memfd);
+	swpoints_fini(&s->sw);
+	free(s);
+}
+
+int space_reopen(struct space *s, pid_t pid)
+{
+	if (s->memfd >= 0)
+		close(s->memfd);
+	s->pid = pid;
+	s->memfd = open_mem(pid);
+	return s->memfd < 0 ? s->memfd : 0;
+}
+
+struct task *task_find(struct live *live, pid_t tid)
+{
+	struct task *task;
+	HASH_FIND_INT(live->tasks, &tid, task);
+	return task;
+}
+
+struct task *proc_task(struct proc *p, pid_t tid)
+{
+	struct task *task = task_find(p->live, tid);
+	return task && task->proc == p ? task : NULL;
+}
+
+static size_t position(const struct proc *p, pid_t tid)
+{
+	size_t lo = 0, hi = p->count;
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		if (p->tasks[mid]->tid < tid)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+struct task *task_add(struct proc *p, pid_t tid, enum task_state state)
+{
+	if (p->count == p->cap) {
+		size_t cap = p->cap ? p->cap * 2 : 8;
+		struct task **tasks = realloc(p->tasks, cap * sizeof(*tasks));
+		if (!tasks)
+			return NULL;
+		p->tasks = tasks;
+		p->cap = cap;
+	}
+	struct task *task = calloc(1, sizeof(*task));
+	if (!task)
+		return NULL;
+	task->tid = tid;
+	task->proc = p;
+	task->state = state;
+	task->dregs_stale = dregs_in_use(&p->dregs);
+
+	size_t at = position(p, tid);
+	memmove(p->tasks + at + 1, p->tasks + at, (p->count - at) * sizeof(*p->tasks));
+	p->tasks[at] = task;
+	p->count++;
+	HASH_ADD_INT(p->live->tasks, tid, task);
+	return task;
+}
+
+static void drop_from(struct task **list, size_t *len, struct task *task)
+{
+	for (size_t i = 0; i < *len; i++) {
+		if (list[i] == task) {
+			memmove(list + i, list + i + 1, (*len - i - 1) * sizeof(*list));
+			(*len)--;
+			return;
+		}
+	}
+}
+
+void task_unqueue(struct task *task)
+{
+	struct live *live = task->proc->live;
+	if (task->queued)
+		drop_from(live->queue, &live->queue_len, task);
+	task->queued = false;
+}
+
+void task_remove(struct task *task)
+{
+	struct proc *p = task->proc;
+	struct live *live = p->live;
+
+	if (live->over_in_place == task)
+		over_finish(task);
+	task_unqueue(task);
+	task_set_resumed(task, false);
+	if (task->marked)
+		drop_from(live->marked, &live->marked_len, task);
+	if (task->over.kind == OVER_SLOT)
+		p->space->slots_used &= ~(UINT64_C(1) << task->over.slot_no);
+	while (task->deferred) {
+		struct deferred_signal *d = task->deferred;
+		task->deferred = d->next;
+		free(d);
+	}
+
+	size_t at = position(p, task->tid);
+	memmove(p->tasks + at, p->tasks + at + 1, (p->count - at - 1) * sizeof(*p->tasks));
+	p->count--;
+	HASH_DEL(live->tasks, task);
+	free(task);
+}
+
+struct proc *proc_new(struct live *live, pid_t pid, bool launched)
+{
+	struct proc *p = calloc(1, sizeof(*p));
+	if (!p)
+		return NULL;
+	p->live = live;
+	p->base.pid = pid;
+	p->base.tracer = &live->base;
+	p->launched = launched;
+
+	struct proc **end = &live->procs;
+	while (*end)
+		end = &(*end)->next;
+	*end = p;
+	return p;
+}
+
+void proc_free(struct proc *p)
+{
+	if (!p)
+		return;
+	while (p->count)
+		task_remove(p->tasks[p->count - 1]);
+	for (struct proc **at = &p->live->procs; *at; at = &(*at)->next) {
+		if (*at == p) {
+			*at = p->next;
+			break;
+		}
+	}
+	for (struct proc *other = p->live->procs; other; other = other->next) {
+		if (other->vfork_parent == p)
+			other->vfork_parent = NULL;
+	}
+	space_unref(p->space);
+	free(p->tasks);
+	free(p->catch);
+	free(p);
+}
+
+int task_gp(struct task *task, struct user_regs_struct **ret)
+{
+	if (task->state != TASK_STOPPED)
+		return task->state == TASK_GONE || task->state == TASK_ZOMBIE ? -ESRCH : -EBUSY;
+	if (!task->gp_valid) {
+		int r = pt_get_gp(task->tid, &task->gp);
+		if (r < 0)
+			return r;
+		task->gp_valid = true;
+	}
+	*ret = &task->gp;
+	return 0;
+}
+
+void task_gp_changed(struct task *task)
+{
+	task->gp_dirty = true;
+}
+
+int task_flush(struct task *task)
+{
+	if (!task->gp_dirty)
+		return 0;
+	task->gp_dirty = false;
+	return pt_set_gp(task->tid, &task->gp);
+}

@@ -1,0 +1,269 @@
+/*
+ * task.h - the tracer's own picture of processes, threads and address spaces. Private to target/live.
+ *
+ * A task is an OS thread. Its state is what the kernel last told us; what its client wants of it stands beside it:
+ *
+ *   state      where it is: running, stopped, in the kernel's hands, gone
+ *   resumed    somebody outside was told it runs; only such a task's events are yielded
+ *   how        what it was last asked to do
+ *   pending    an event nobody was told of yet
+ *   told       the event it was last yielded with
+ *
+ * Registers are fetched when asked for and written back when changed, just before the task runs.
+ */
+#ifndef STOPGO_TARGET_LIVE_TASK_H
+#define STOPGO_TARGET_LIVE_TASK_H
+
+#include <uthash.h>
+
+#include "target/live/ptrace.h"
+#include "target/live/swpoints.h"
+#include "target/live/wait.h"
+#include "target/target.h"
+#include "target/x86/dregs.h"
+
+enum task_state {
+	TASK_NEW,      /* seized by the kernel on our behalf, its first stop is awaited */
+	TASK_RUNNING,
+	TASK_STOPPED,
+	TASK_STUCK,    /* asked to stop, but the kernel keeps it: a vfork parent, an uninterruptible wait */
+	TASK_ZOMBIE,   /* leader that has exited while other threads live on; its status comes last */
+	TASK_GONE,     /* the process is gone; the leader's task stays until that was told */
+};
+
+/* In which kind of ptrace-stop a stopped task is: decides how a signal can be given to it. */
+enum task_pstop {
+	PSTOP_EVENT,   /* ptrace event, interrupt, system call: a restart cannot inject a signal */
+	PSTOP_SIGNAL,  /* signal-delivery-stop: a restart delivers the signal it names, or none */
+	PSTOP_GROUP,   /* job-control stop */
+};
+
+/* Stepping a task past a breakpoint of ours without letting anybody else miss it. */
+enum over_kind {
+	OVER_NONE,
+	OVER_SLOT,      /* a relocated copy is being stepped in the scratch slot */
+	OVER_IN_PLACE,  /* the breakpoint is lifted and everybody else in this memory stands still */
+};
+
+struct over {
+	enum over_kind kind;
+	uint64_t       from;      /* address of the instruction stepped over */
+	uint64_t       slot;      /* OVER_SLOT: where its copy is */
+	size_t         slot_len;
+	int            slot_no;
+};
+
+struct deferred_signal {
+	siginfo_t               info;
+	struct deferred_signal *next;
+};
+
+struct proc;
+
+struct task {
+	pid_t                   tid;
+	struct proc            *proc;
+	enum task_state         state;
+	enum task_pstop         pstop;
+	int                     stop_signo;       /* PSTOP_SIGNAL: what is about to be delivered */
+	bool                    interrupt_sent;   /* a PTRACE_INTERRUPT of ours may still be on its way */
+	bool                    interrupt_wanted; /* the client asked for it */
+	bool                    inject_expected;  /* inject_signo was queued by us to be delivered without a stop */
+	int                     inject_signo;
+	bool                    resumed;
+	bool                    marked;           /* resume() was called, commit() was not */
+	bool                    queued;           /* in the tracer's event queue */
+	bool                    stepping;         /* last restarted by PTRACE_SINGLESTEP */
+	bool                    vforking;         /* waits in the kernel for its vfork child */
+	bool                    gp_valid, gp_dirty;
+	bool                    dregs_stale;      /* the debug registers must be written before it runs */
+	bool                    dregs_used;       /* some are set in the kernel */
+	bool                    has_pending;
+	uint64_t                pending_pc;       /* where it was when pending was made: an event is stale once it moved */
+	struct stop             pending;
+	struct stop             told;
+	bool                    pass_valid;       /* the breakpoint at pass_pc has been dealt with: step over it */
+	uint64_t                pass_pc;
+	struct resume           how;
+	struct over             over;
+	struct deferred_signal *deferred;
+	struct user_regs_struct gp;
+	UT_hash_handle          hh;
+};
+
+struct block {
+	uint64_t      addr;
+	size_t        size;
+	struct block *next;
+};
+
+/* Memory and what is written into it. A vfork child shares its parent's. */
+struct space {
+	int             refs;
+	int             memfd;       /* /proc/PID/mem, read and write */
+	pid_t           pid;         /* a process that lives in it, for process_vm_readv */
+	unsigned        lifted;      /* > 0: breakpoints are kept out, an untraced vfork child runs in this memory */
+	struct swpoints sw;
+	uint64_t        scratch;     /* address of the page for out-of-line copies; 0: none */
+	uint64_t        slots_used;  /* bit per slot */
+	struct block   *blocks;      /* what alloc() mapped */
+};
+
+struct proc {
+	struct target    base;       /* first: a struct target * is a struct proc * */
+	struct live     *live;
+	struct space    *space;
+	struct task    **tasks;      /* by tid */
+	size_t           count, cap;
+	bool             launched;
+	bool             starting;   /* between fork and the program's exec: nothing is an event */
+	bool             hidden;     /* a vfork child nobody asked for, kept until it has memory of its own */
+	bool             gone;       /* exit is an event to be told, or was */
+	struct dregs     dregs;
+	long            *catch;      /* system calls to stop at */
+	ssize_t          catch_count;/* -1: all */
+	struct proc     *vfork_parent; /* whose memory this child runs in; NULL: its own */
+	struct proc     *next;
+};
+
+struct live {
+	struct tracer        base;   /* first */
+	struct proc         *procs;
+	struct task         *tasks;  /* uthash by tid */
+	struct task        **queue;  /* tasks with an untold event that may be told */
+	size_t               queue_len, queue_cap;
+	struct task        **marked; /* resume()d since the last commit */
+	size_t               marked_len, marked_cap;
+	struct target_event *told;   /* ends and the like, which belong to no task any more */
+	size_t               told_len, told_cap;
+	int                 *strays; /* tid, status pairs: first stops that came before their parent's event */
+	size_t               stray_len, stray_cap;
+	int                  sigfd;
+	bool                 stopping;     /* stop_all() at work: nobody is restarted */
+	size_t               resumed_count;
+	struct task         *over_in_place;
+	struct tracer_events events;
+	sigset_t             pass, program;
+	bool                 program_set;
+	unsigned             seed;
+};
+
+static inline struct live *live_of(struct tracer *tr)
+{
+	return (struct live *)tr;
+}
+
+static inline struct proc *proc_of(struct target *t)
+{
+	return (struct proc *)t;
+}
+
+/* task.c: tables */
+struct proc *proc_new(struct live *live, pid_t pid, bool launched);
+void proc_free(struct proc *p);
+/* A new task in proc's table; -ENOMEM yields NULL. */
+struct task *task_add(struct proc *p, pid_t tid, enum task_state state);
+void task_remove(struct task *task);
+void task_unqueue(struct task *task);
+struct task *task_find(struct live *live, pid_t tid);
+struct task *proc_task(struct proc *p, pid_t tid);
+struct space *space_new(pid_t pid);
+struct space *space_ref(struct space *s);
+/* A copy for a forked child: the same breakpoints are in its memory. */
+struct space *space_clone(struct space *s, pid_t pid);
+void space_unref(struct space *s);
+/* After exec the old descriptor names memory that is gone. */
+int space_reopen(struct space *s, pid_t pid);
+
+/* task.c: registers, fetched lazily */
+int task_gp(struct task *task, struct user_regs_struct **ret);
+void task_gp_changed(struct task *task);
+int task_flush(struct task *task);
+
+/* mem.c: as the program's bytes lie there, breakpoints and all */
+int space_read_raw(struct space *s, uint64_t addr, void *into, size_t len, size_t *ret_got);
+int space_write_raw(struct space *s, uint64_t addr, const void *from, size_t len);
+/* mem.c: breakpoints hidden, writes kept under them */
+int live_mem_read(struct target *t, uint64_t addr, void *into, size_t len, size_t *ret_got);
+int live_mem_read_spans(struct target *t, struct mem_span *spans, size_t count);
+int live_mem_write(struct target *t, uint64_t addr, const void *from, size_t len);
+
+/* points.c */
+extern const struct target_point_ops live_point_ops;
+/* Makes memory as the store wants it; called before anybody runs. */
+void space_sync(struct space *s);
+/* Takes every breakpoint out of memory, remembering which are wanted. */
+void space_lift(struct space *s);
+/* Reads DR6 and tells whether a watchpoint or hardware breakpoint of proc has hit. */
+bool task_debug_hit(struct task *task, struct stop *ret);
+void task_write_dregs(struct task *task);
+void task_clear_dregs(struct task *task);
+
+/* news.c */
+/* An event of a process or a thread that is no more. */
+void live_tell(struct live *live, struct proc *p, pid_t tid, struct stop stop);
+/* Makes the event of a task's own; it is queued if the task is meant to run. */
+void live_event(struct task *task, struct stop stop);
+/* The first event told of p that nobody has taken, or all of them forgotten. */
+bool live_take_told(struct live *live, struct proc *p, struct target_event *ret);
+void live_forget_told(struct live *live, struct proc *p);
+void live_news(struct live *live, pid_t tid, int status);
+void live_collect(struct tracer *tr);
+int live_next_event(struct tracer *tr, struct target_event *ret);
+void live_push_back(struct tracer *tr, const struct target_event *ev);
+void live_queue(struct task *task);
+/* Waits until no task of p (NULL: of any process) runs, but for those the kernel keeps. */
+void live_halt(struct live *live, struct proc *p);
+
+/* run.c */
+extern const struct target_run_ops live_run_ops;
+void live_commit(struct tracer *tr, bool pending_first);
+void live_stop_all(struct tracer *tr);
+void task_set_resumed(struct task *task, bool resumed);
+/* Lets a stopped task that is to run do so, unless it holds an event to be told first. */
+void task_go(struct task *task);
+/* Starts it whatever it holds; signo is delivered. */
+void task_restart(struct task *task, int signo);
+/* A hardware step has ended: done, or on with the range. */
+void task_stepped(struct task *task);
+void task_syscall_stop(struct task *task);
+/* Puts the signal it stopped with aside until it next starts. */
+void task_defer_signal(struct task *task, int signo);
+void task_send_deferred(struct task *task);
+/* Starts whoever is meant to run and stands still only because somebody was stepping in place, or was halted in passing. */
+void live_release(struct live *live, bool hidden_only);
+/* The breakpoint at pc has been judged for this arrival: going on means stepping over it. */
+void task_pass_point(struct task *task, uint64_t pc);
+/* The untold event is no longer true: its breakpoint is gone, its signal passes now, its step is not asked for any more. */
+bool task_pending_stale(struct task *task);
+void live_check_no_resumed(struct live *live, struct proc *p, bool was_resumed);
+
+/* over.c: stepping past a breakpoint of ours */
+/* true: the task was started, held or has got its event; false: it stands behind the instruction and goes on like any other. */
+bool over_start(struct task *task, int signo);
+/* News of a task that is stepping over; true: dealt with. */
+bool over_news(struct task *task, struct news *news);
+void over_finish(struct task *task);
+/* Gives up halfway: the task stands at the instruction or behind it, not in a scratch slot. */
+void over_abort(struct task *task);
+
+/* attach.c, detach.c, launch.c, inject.c */
+int live_attach(struct tracer *tr, pid_t pid, struct target **ret, struct err *err);
+int live_launch(struct tracer *tr, const struct launch *how, struct target **ret, struct err *err);
+int live_detach(struct target *t, bool stop);
+int live_kill(struct target *t);
+void proc_let_go(struct proc *p);
+extern const struct target_alloc_ops live_alloc_ops;
+/* Runs one system call in a stopped task of p and puts everything back. */
+int inject_syscall(struct proc *p, long number, const uint64_t args[6], uint64_t *ret);
+void inject_unmap_scratch(struct proc *p);
+
+/* proc.c: /proc */
+int live_thread_info(struct target *t, pid_t tid, struct thread_info *ret);
+int live_auxv_read(struct target *t, struct buf *out);
+int live_exe_path(struct target *t, char *into, size_t size);
+int live_region_at(struct target *t, uint64_t addr, struct mem_region *ret);
+/* State letter of /proc/PID/task/TID/stat, 0 when there is none. */
+char proc_state(pid_t pid, pid_t tid);
+
+#endif
