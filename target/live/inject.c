@@ -17,20 +17,7 @@ static const uint8_t syscall_insn[] = { 0x0f, 0x05 };
 
 static bool outside_kernel(const struct task *task)
 {
-	if (task->state != TASK_STOPPED)
-		return false;
-	if (task->pstop != PSTOP_EVENT)
-		return true;
-	switch (task->has_pending ? task->pending.kind : task->told.kind) {
-	case STOP_FORK:
-	case STOP_VFORK:
-	case STOP_VFORK_DONE:
-	case STOP_CLONE:
-	case STOP_EXEC:
-	case STOP_SYSCALL_ENTRY:
-	case STOP_SYSCALL_RETURN: return false;
-	default: return true;
-	}
+	return task->state == TASK_STOPPED && !task->in_kernel;
 }
 
 /* Steps the task once over the instruction at gp->rip; signals on the way are put aside. 0 when it stands behind it. */

@@ -227,6 +227,17 @@ static void run_commands(struct task *task, struct ax *const *commands, size_t c
 		tr->console(tr->console_ctx, (const char *)out.data, out.len);
 }
 
+/* Judges a hit once: false, it is nobody's business any more. Commands have then been run. */
+static bool hit_reported(struct task *task, const struct swpoint *point)
+{
+	if (!hit_counts(task, point->conditions, point->condition_count))
+		return false;
+	if (!point->command_count)
+		return true;
+	run_commands(task, point->commands, point->command_count);
+	return false;
+}
+
 static void int3_hit(struct task *task)
 {
 	struct proc *p = task->proc;
@@ -253,13 +264,7 @@ static void int3_hit(struct task *task)
 
 	gp->rip = at;
 	task_gp_changed(task);
-	if (p->hidden || !point->wanted || !hit_counts(task, point->conditions, point->condition_count)) {
-		task_pass_point(task, at);
-		task_go(task);
-		return;
-	}
-	if (point->command_count) {
-		run_commands(task, point->commands, point->command_count);
+	if (p->hidden || !point->wanted || !hit_reported(task, point)) {
 		task_pass_point(task, at);
 		task_go(task);
 		return;
@@ -272,8 +277,14 @@ static void debug_reg_hit(struct task *task, bool stepped)
 	struct stop stop;
 
 	if (task_debug_hit(task, &stop)) {
-		live_event(task, stop);
-		return;
+		const struct swpoint *point = stop.kind == STOP_HWBREAK ? swpoints_find(&task->proc->hw, stop.addr) : NULL;
+		struct user_regs_struct *gp;
+		if (!point || hit_reported(task, point) || task_gp(task, &gp) < 0) {
+			live_event(task, stop);
+			return;
+		}
+		gp->eflags |= 0x10000; /* RF: the instruction runs once without its breakpoint */
+		task_gp_changed(task);
 	}
 	if (stepped)
 		task_stepped(task);
@@ -437,6 +448,7 @@ static void exec_event(struct task *task)
 	task->dregs_stale = false;
 	task->vforking = false;
 	dregs_clear(&p->dregs);
+	swpoints_fini(&p->hw);
 
 	struct space *fresh = space_new(p->base.pid);
 	if (fresh) {
@@ -534,6 +546,13 @@ static void task_stopped(struct task *task, struct news news)
 	task->interrupt_sent = false; /* one still on its way shows up as a stop nobody wants, which is passed over */
 	if (was_new && (news.kind == NEWS_INTERRUPT || news.kind == NEWS_GROUP_STOP)) {
 		first_stop(task);
+		return;
+	}
+	bool left_kernel = news.kind == NEWS_STEP && task->leaving_kernel;
+	task->leaving_kernel = false;
+	task->in_kernel = news.kind == NEWS_SYSCALL || (news.kind >= NEWS_FORK && news.kind <= NEWS_EXEC);
+	if (left_kernel) {
+		task_restart_step(task);
 		return;
 	}
 	if (task->over.kind != OVER_NONE && over_news(task, &news))

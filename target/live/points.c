@@ -76,6 +76,17 @@ static void free_expressions(struct point *p)
 	p->condition_count = p->command_count = 0;
 }
 
+static void take_expressions(struct swpoint *p, struct point *want)
+{
+	swpoint_forget(p);
+	p->wanted = true;
+	p->persist = want->persist;
+	p->conditions = want->conditions;
+	p->condition_count = want->condition_count;
+	p->commands = want->commands;
+	p->command_count = want->command_count;
+}
+
 static int insert_sw(struct space *s, struct point *want, struct err *err)
 {
 	struct swpoint *p = swpoints_add(&s->sw, want->addr);
@@ -91,13 +102,7 @@ static int insert_sw(struct space *s, struct point *want, struct err *err)
 		free_expressions(want);
 		return err_set(err, -EFAULT, "cannot write a breakpoint at %#" PRIx64 ": nothing is mapped there", want->addr);
 	}
-	swpoint_forget(p);
-	p->wanted = true;
-	p->persist = want->persist;
-	p->conditions = want->conditions;
-	p->condition_count = want->condition_count;
-	p->commands = want->commands;
-	p->command_count = want->command_count;
+	take_expressions(p, want);
 	return 0;
 }
 
@@ -107,13 +112,40 @@ static void dregs_changed(struct proc *p)
 		p->tasks[i]->dregs_stale = true;
 }
 
-static enum dreg_type dreg_type(enum point_kind kind)
+static bool dregs_has(const struct dregs *d, enum point_kind kind, uint64_t addr, uint64_t len)
 {
-	switch (kind) {
-	case POINT_HW: return DREG_EXEC;
-	case POINT_WRITE: return DREG_WRITE;
-	default: return DREG_ACCESS; /* x86 cannot watch reads alone */
+	for (size_t i = 0; i < DREGS_POINTS_MAX; i++) {
+		const struct dregs_point *point = &d->points[i];
+		if (point->refs && point->kind == kind && point->addr == addr && point->len == len)
+			return true;
 	}
+	return false;
+}
+
+bool dregs_covers(const struct dregs *d, bool exec, uint64_t addr)
+{
+	for (size_t i = 0; i < DREGS_POINTS_MAX; i++) {
+		const struct dregs_point *point = &d->points[i];
+		if (point->refs && (point->kind == POINT_HW) == exec && addr - point->addr < point->len)
+			return true;
+	}
+	return false;
+}
+
+bool dregs_in_use(const struct dregs *d)
+{
+	return dregs_control(d) != 0;
+}
+
+static int keep_expressions(struct proc *p, struct point *want, struct err *err)
+{
+	struct swpoint *point = swpoints_add(&p->hw, want->addr);
+	if (!point) {
+		free_expressions(want);
+		return err_set(err, -ENOMEM, "no memory for the conditions at %#" PRIx64, want->addr);
+	}
+	take_expressions(point, want);
+	return 0;
 }
 
 static int insert(struct target *t, struct point *want, struct err *err)
@@ -127,13 +159,20 @@ static int insert(struct target *t, struct point *want, struct err *err)
 	if (want->kind == POINT_SW)
 		return insert_sw(p->space, want, err);
 
-	free_expressions(want); /* conditions on debug registers are left to the client */
-	int r = dregs_insert(&p->dregs, dreg_type(want->kind), want->addr, want->kind == POINT_HW ? 1 : want->len);
+	uint64_t len = want->kind == POINT_HW ? 1 : want->len;
+	int r = 0;
+	if (!dregs_has(&p->dregs, want->kind, want->addr, len))
+		r = dregs_insert(&p->dregs, want->kind, want->addr, len);
+	if (r < 0)
+		free_expressions(want);
 	if (r == -ENOSPC)
 		return err_set(err, r, "no debug register is free for %#" PRIx64 ": a processor has four", want->addr);
 	if (r < 0)
 		return err_set(err, r, "cannot watch %" PRIu64 " bytes at %#" PRIx64, want->len, want->addr);
 	dregs_changed(p);
+	if (want->kind == POINT_HW)
+		return keep_expressions(p, want, err);
+	free_expressions(want); /* the protocol has none for watchpoints */
 	return 0;
 }
 
@@ -142,7 +181,10 @@ static int remove_point(struct target *t, const struct point *gone)
 	struct proc *p = proc_of(t);
 
 	if (gone->kind != POINT_SW) {
-		int r = dregs_remove(&p->dregs, dreg_type(gone->kind), gone->addr, gone->kind == POINT_HW ? 1 : gone->len);
+		int r = dregs_remove(&p->dregs, gone->kind, gone->addr, gone->kind == POINT_HW ? 1 : gone->len);
+		struct swpoint *hw = gone->kind == POINT_HW ? swpoints_find(&p->hw, gone->addr) : NULL;
+		if (hw)
+			swpoints_drop(&p->hw, hw);
 		if (r == 0)
 			dregs_changed(p);
 		return r;
@@ -179,6 +221,7 @@ static void remove_all(struct target *t)
 	p->space->sw.changed = true;
 	space_sync(p->space);
 	dregs_clear(&p->dregs);
+	swpoints_fini(&p->hw);
 	dregs_changed(p);
 	for (size_t i = 0; i < p->count; i++) {
 		struct task *task = p->tasks[i];
@@ -205,7 +248,7 @@ void task_write_dregs(struct task *task)
 	/* DR7 first to zero: the kernel checks an enabled slot's address and length together. */
 	int r = pt_set_dreg(task->tid, 7, 0);
 	for (int i = 0; i < DREGS_COUNT && r == 0 && dregs_in_use(d); i++)
-		r = pt_set_dreg(task->tid, i, dregs_address(d, i));
+		r = pt_set_dreg(task->tid, i, dregs_addr(d, (unsigned)i));
 	if (r == 0 && dregs_in_use(d))
 		r = pt_set_dreg(task->tid, 7, dregs_control(d));
 	if (r < 0 && r != -ESRCH)
@@ -223,21 +266,22 @@ void task_clear_dregs(struct task *task)
 
 bool task_debug_hit(struct task *task, struct stop *ret)
 {
-	uint64_t dr6, addr;
-	enum dreg_type type;
+	struct dregs_hit hits[DREGS_POINTS_MAX];
+	uint64_t dr6, addrs[DREGS_COUNT];
 
-	if (!task->dregs_used || pt_get_dreg(task->tid, 6, &dr6) < 0)
+	if (!task->dregs_used || pt_get_dreg(task->tid, 6, &dr6) < 0 || !(dr6 & 15))
 		return false;
 	(void)pt_set_dreg(task->tid, 6, 0);
-	if (!dregs_hit(&task->proc->dregs, dr6, &type, &addr))
-		return false;
-	if (type == DREG_EXEC) {
-		*ret = (struct stop){ .kind = STOP_HWBREAK, .signo = SIGTRAP, .addr = addr };
-		return true;
+	for (int i = 0; i < DREGS_COUNT; i++) {
+		if (pt_get_dreg(task->tid, i, &addrs[i]) < 0)
+			return false;
 	}
-	*ret = (struct stop){ .kind = STOP_WATCH,
-			      .signo = SIGTRAP,
-			      .addr = addr,
-			      .watch = type == DREG_WRITE ? POINT_WRITE : POINT_ACCESS };
+	if (!dregs_hits(&task->proc->dregs, dr6, addrs, hits))
+		return false;
+	const struct dregs_hit *hit = &hits[0];
+	if (hit->kind == POINT_HW)
+		*ret = (struct stop){ .kind = STOP_HWBREAK, .signo = SIGTRAP, .addr = hit->addr };
+	else
+		*ret = (struct stop){ .kind = STOP_WATCH, .signo = SIGTRAP, .addr = hit->piece_addr, .watch = hit->kind };
 	return true;
 }

@@ -73,10 +73,6 @@ bool task_pending_stale(struct task *task)
 		if (task->how.action != RESUME_CONT)
 			return false;
 		break;
-	case STOP_INTERRUPT: /* it was asked to run since */
-		if (task->interrupt_wanted)
-			return false;
-		break;
 	default: return false;
 	}
 	task->has_pending = false;
@@ -151,6 +147,7 @@ void task_restart(struct task *task, int signo)
 		    wants_syscalls(p) ? pt_syscall(task->tid, signo) :
 					pt_cont(task->tid, signo);
 	}
+	task->leaving_kernel = task->stepping && task->in_kernel;
 	if (r < 0 && r != -ESRCH)
 		log_debug(LOG_RUN, "%d cannot be restarted: %s", task->tid, strerror(-r));
 	/* ESRCH: killed while it was stopped. Its status is on the way, so it counts as running. */
@@ -158,6 +155,13 @@ void task_restart(struct task *task, int signo)
 	task->gp_valid = false;
 	task->interrupt_sent = false;
 	task->how.signo = 0;
+}
+
+/* The step that was asked for begins only now. Stopped by somebody meanwhile, it is begun at the next resume. */
+void task_restart_step(struct task *task)
+{
+	if (task->resumed && !task->proc->live->stopping)
+		task_restart(task, 0);
 }
 
 void task_go(struct task *task)
@@ -290,6 +294,8 @@ void live_commit(struct tracer *tr, bool pending_first)
 		task_set_resumed(task, true);
 		task->interrupt_wanted = false;
 		task->told = (struct stop){ 0 };
+		if (task->has_pending && task->pending.kind == STOP_INTERRUPT)
+			task->has_pending = false; /* it has been asked to run since */
 		if (task->has_pending && !task_pending_stale(task)) {
 			live_queue(task);
 			first = true;

@@ -50,6 +50,11 @@ void space_unref(struct space *s)
 	if (s->memfd >= 0)
 		close(s->memfd);
 	swpoints_fini(&s->sw);
+	while (s->blocks) {
+		struct block *block = s->blocks;
+		s->blocks = block->next;
+		free(block);
+	}
 	free(s);
 }
 
@@ -193,6 +198,7 @@ void proc_free(struct proc *p)
 			other->vfork_parent = NULL;
 	}
 	space_unref(p->space);
+	swpoints_fini(&p->hw);
 	free(p->tasks);
 	free(p->catch);
 	free(p);

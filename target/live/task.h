@@ -74,6 +74,8 @@ struct task {
 	bool                    marked;           /* resume() was called, commit() was not */
 	bool                    queued;           /* in the tracer's event queue */
 	bool                    stepping;         /* last restarted by PTRACE_SINGLESTEP */
+	bool                    in_kernel;        /* stands inside a system call: a step ends on the way out of it, nothing executed */
+	bool                    leaving_kernel;   /* that step is under way */
 	bool                    vforking;         /* waits in the kernel for its vfork child */
 	bool                    gp_valid, gp_dirty;
 	bool                    dregs_stale;      /* the debug registers must be written before it runs */
@@ -120,6 +122,7 @@ struct proc {
 	bool             hidden;     /* a vfork child nobody asked for, kept until it has memory of its own */
 	bool             gone;       /* exit is an event to be told, or was */
 	struct dregs     dregs;
+	struct swpoints  hw;         /* conditions and commands of the hardware breakpoints */
 	long            *catch;      /* system calls to stop at */
 	ssize_t          catch_count;/* -1: all */
 	struct proc     *vfork_parent; /* whose memory this child runs in; NULL: its own */
@@ -194,6 +197,8 @@ extern const struct target_point_ops live_point_ops;
 void space_sync(struct space *s);
 /* Takes every breakpoint out of memory, remembering which are wanted. */
 void space_lift(struct space *s);
+bool dregs_in_use(const struct dregs *d);
+bool dregs_covers(const struct dregs *d, bool exec, uint64_t addr);
 /* Reads DR6 and tells whether a watchpoint or hardware breakpoint of proc has hit. */
 bool task_debug_hit(struct task *task, struct stop *ret);
 void task_write_dregs(struct task *task);
@@ -226,6 +231,7 @@ void task_go(struct task *task);
 void task_restart(struct task *task, int signo);
 /* A hardware step has ended: done, or on with the range. */
 void task_stepped(struct task *task);
+void task_restart_step(struct task *task);
 void task_syscall_stop(struct task *task);
 /* Puts the signal it stopped with aside until it next starts. */
 void task_defer_signal(struct task *task, int signo);

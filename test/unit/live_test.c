@@ -1,0 +1,461 @@
+/*
+ * live_test.c - run control on real processes: children of this test, whose code we know.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "target/live/live.h"
+
+struct shared {
+	volatile unsigned long calls, threads_up, signals, stop, value;
+};
+
+static struct shared *shared;
+static struct tracer *tr;
+
+__attribute__((noinline)) void marked(unsigned long n);
+__attribute__((noinline)) void marked(unsigned long n)
+{
+	__asm__ volatile("" : : "r"(n) : "memory");
+	__atomic_add_fetch(&shared->calls, 1, __ATOMIC_SEQ_CST);
+}
+
+static void *hammer(void *arg)
+{
+	__atomic_add_fetch(&shared->threads_up, 1, __ATOMIC_SEQ_CST);
+	while (!shared->stop)
+		marked((unsigned long)arg);
+	return NULL;
+}
+
+static void on_signal(int signo)
+{
+	(void)signo;
+	__atomic_add_fetch(&shared->signals, 1, __ATOMIC_SEQ_CST);
+}
+
+static pid_t child_of(void (*body)(void))
+{
+	memset((void *)shared, 0, sizeof(*shared));
+	pid_t pid = fork();
+	if (pid == 0) {
+		sigset_t none;
+		sigemptyset(&none);
+		sigprocmask(SIG_SETMASK, &none, NULL);
+		body();
+		_exit(7);
+	}
+	return pid;
+}
+
+static void spin(void)
+{
+	signal(SIGUSR1, on_signal);
+	__atomic_store_n(&shared->threads_up, 1, __ATOMIC_SEQ_CST);
+	while (!shared->stop)
+		marked(1);
+}
+
+static void spin_threads(void)
+{
+	pthread_t threads[8];
+	signal(SIGUSR1, on_signal);
+	for (size_t i = 0; i < 8; i++)
+		pthread_create(&threads[i], NULL, hammer, (void *)i);
+	for (size_t i = 0; i < 8; i++)
+		pthread_join(threads[i], NULL);
+}
+
+static void *call_once(void *arg)
+{
+	marked((unsigned long)arg);
+	return NULL;
+}
+
+static void churn_threads(void)
+{
+	while (!shared->stop) {
+		pthread_t thread;
+		shared->threads_up = 0;
+		pthread_create(&thread, NULL, call_once, NULL);
+		pthread_join(thread, NULL);
+	}
+}
+
+static void wait_up(unsigned long n)
+{
+	for (int i = 0; i < 5000 && shared->threads_up < n; i++)
+		usleep(1000);
+	assert_true(shared->threads_up >= n);
+}
+
+/* The next event, waited for at most 10 s. */
+static struct target_event next(void)
+{
+	struct target_event ev = { 0 };
+	for (int i = 0; i < 1000; i++) {
+		if (tr->ops->next_event(tr, &ev))
+			return ev;
+		struct pollfd pfd = { tr->ops->fd(tr), POLLIN, 0 };
+		poll(&pfd, 1, 10);
+		tr->ops->collect(tr);
+	}
+	fail_msg("no event within 10 s");
+	return ev;
+}
+
+static void go_all(struct target *t, enum resume_action action, pid_t only)
+{
+	pid_t tid = 0;
+	struct resume cont = { .action = RESUME_CONT }, how = { .action = action };
+	while (t->ops->next_thread(t, tid, &tid) == 0 && tid) {
+		if (!only || tid == only)
+			assert_int_equal(t->ops->run->resume(t, tid, tid == only ? &how : &cont), 0);
+	}
+	tr->ops->commit(tr, true);
+}
+
+static struct target *attach(pid_t pid)
+{
+	struct target *t;
+	struct err err = { 0 };
+	int r = tr->ops->attach(tr, pid, &t, &err);
+	if (r < 0)
+		fail_msg("%s", err.text);
+	return t;
+}
+
+static void end(struct target *t, pid_t pid)
+{
+	shared->stop = 1;
+	if (t) {
+		assert_int_equal(t->ops->run->detach(t, false), 0);
+		t->ops->close(t);
+	}
+	int status;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 7);
+}
+
+static void insert(struct target *t, enum point_kind kind, uint64_t addr, uint64_t len)
+{
+	struct point p = { .kind = kind, .addr = addr, .len = len };
+	struct err err = { 0 };
+	if (t->ops->points->insert(t, &p, &err) < 0)
+		fail_msg("%s", err.text);
+}
+
+static void takes_out(struct target *t, enum point_kind kind, uint64_t addr, uint64_t len)
+{
+	assert_int_equal(t->ops->points->remove(t, &(struct point){ .kind = kind, .addr = addr, .len = len }), 0);
+}
+
+static void hits_a_breakpoint_as_often_as_it_is_run(void **state _unused_)
+{
+	pid_t pid = child_of(spin);
+	wait_up(1);
+	struct target *t = attach(pid);
+	tr->ops->stop_all(tr);
+	uint8_t before[16], now[16];
+	size_t got;
+	assert_int_equal(t->ops->mem_read(t, (uint64_t)marked, before, 16, &got), 0);
+	insert(t, POINT_SW, (uint64_t)marked, 1);
+	assert_int_equal(t->ops->mem_read(t, (uint64_t)marked, now, 16, &got), 0);
+	assert_memory_equal(before, now, 16);
+
+	unsigned long last = 0;
+	for (int i = 0; i < 50; i++) {
+		go_all(t, RESUME_CONT, 0);
+		struct target_event ev = next();
+		assert_int_equal(ev.stop.kind, STOP_SWBREAK);
+		assert_int_equal(ev.tid, pid);
+		struct user_regs_struct gp;
+		assert_int_equal(t->ops->gp_read(t, pid, &gp), 0);
+		assert_int_equal(gp.rip, (uint64_t)marked);
+		if (i)
+			assert_int_equal(shared->calls, last + 1);
+		last = shared->calls;
+		takes_out(t, POINT_SW, (uint64_t)marked, 1);
+		go_all(t, RESUME_STEP, pid);
+		ev = next();
+		assert_int_equal(ev.stop.kind, STOP_STEP);
+		assert_int_equal(t->ops->gp_read(t, pid, &gp), 0);
+		assert_int_not_equal(gp.rip, (uint64_t)marked);
+		insert(t, POINT_SW, (uint64_t)marked, 1);
+	}
+	end(t, pid);
+}
+
+static void all_threads_hit_and_stop(void **state _unused_)
+{
+	pid_t pid = child_of(spin_threads);
+	wait_up(8);
+	struct target *t = attach(pid);
+	tr->ops->stop_all(tr);
+	pid_t tid = 0;
+	int count = 0;
+	while (t->ops->next_thread(t, tid, &tid) == 0 && tid)
+		count++;
+	assert_int_equal(count, 9);
+	insert(t, POINT_SW, (uint64_t)marked, 1);
+	unsigned long hits = 0, at_start = shared->calls;
+	for (int i = 0; i < 200; i++) {
+		go_all(t, RESUME_CONT, 0);
+		struct target_event ev = next();
+		assert_int_equal(ev.stop.kind, STOP_SWBREAK);
+		hits++;
+		tr->ops->stop_all(tr);
+		unsigned long calls = shared->calls;
+		usleep(200);
+		assert_int_equal(calls, shared->calls); /* nobody runs */
+		takes_out(t, POINT_SW, (uint64_t)marked, 1);
+		struct resume step = { .action = RESUME_STEP };
+		assert_int_equal(t->ops->run->resume(t, ev.tid, &step), 0);
+		tr->ops->commit(tr, true);
+		struct target_event stepped = next();
+		assert_int_equal(stepped.stop.kind, STOP_STEP);
+		assert_int_equal(stepped.tid, ev.tid);
+		tr->ops->stop_all(tr);
+		insert(t, POINT_SW, (uint64_t)marked, 1);
+	}
+	/* Every call counted is one hit stepped over; a few had passed the address when the first int3 went in. */
+	assert_true(shared->calls - at_start <= hits + 8);
+	end(t, pid);
+}
+
+static void a_watchpoint_stops_every_thread_that_writes(void **state _unused_)
+{
+	pid_t pid = child_of(spin_threads);
+	wait_up(8);
+	struct target *t = attach(pid);
+	tr->ops->stop_all(tr);
+	insert(t, POINT_WRITE, (uint64_t)&shared->calls, 8);
+	for (int i = 0; i < 100; i++) {
+		unsigned long calls = shared->calls;
+		go_all(t, RESUME_CONT, 0);
+		struct target_event ev = next();
+		assert_int_equal(ev.stop.kind, STOP_WATCH);
+		assert_int_equal(ev.stop.addr, (uint64_t)&shared->calls);
+		tr->ops->stop_all(tr);
+		assert_true(shared->calls > calls || i);
+	}
+	takes_out(t, POINT_WRITE, (uint64_t)&shared->calls, 8);
+	end(t, pid);
+}
+
+static void signals_arrive_as_asked(void **state _unused_)
+{
+	pid_t pid = child_of(spin);
+	wait_up(1);
+	struct target *t = attach(pid);
+	tr->ops->stop_all(tr);
+
+	go_all(t, RESUME_CONT, 0);
+	kill(pid, SIGUSR1);
+	struct target_event ev = next();
+	assert_int_equal(ev.stop.kind, STOP_SIGNAL);
+	assert_int_equal(ev.stop.signo, SIGUSR1);
+	go_all(t, RESUME_CONT, 0); /* dropped */
+	usleep(20000);
+	assert_int_equal(shared->signals, 0);
+
+	kill(pid, SIGUSR1);
+	ev = next();
+	tr->ops->stop_all(tr);
+	assert_int_equal(t->ops->run->resume(t, pid, &(struct resume){ .signo = SIGUSR1 }), 0);
+	tr->ops->commit(tr, true);
+	for (int i = 0; i < 1000 && !shared->signals; i++)
+		usleep(1000);
+	assert_int_equal(shared->signals, 1);
+
+	sigset_t pass;
+	sigemptyset(&pass);
+	sigaddset(&pass, SIGUSR1);
+	tr->ops->set_pass_signals(tr, &pass);
+	for (int n = 2; n < 20; n++) {
+		kill(pid, SIGUSR1);
+		for (int i = 0; i < 1000 && shared->signals < (unsigned)n; i++) {
+			usleep(1000);
+			tr->ops->collect(tr);
+		}
+		assert_int_equal(shared->signals, n);
+	}
+	assert_false(tr->ops->next_event(tr, &ev));
+	sigemptyset(&pass);
+	tr->ops->set_pass_signals(tr, &pass);
+
+	/* Seen, not answered: delivered at detach. */
+	kill(pid, SIGUSR1);
+	ev = next();
+	assert_int_equal(ev.stop.kind, STOP_SIGNAL);
+	assert_int_equal(t->ops->run->detach(t, false), 0);
+	t->ops->close(t);
+	for (int i = 0; i < 1000 && shared->signals < 20; i++)
+		usleep(1000);
+	assert_int_equal(shared->signals, 20);
+	end(NULL, pid);
+}
+
+static void interrupt_and_attach_again_and_again(void **state _unused_)
+{
+	pid_t pid = child_of(spin_threads);
+	wait_up(8);
+	for (int i = 0; i < 30; i++) {
+		struct target *t = attach(pid);
+		assert_int_equal(t->ops->run->interrupt(t, pid), 0);
+		struct target_event ev = next();
+		assert_int_equal(ev.stop.kind, STOP_INTERRUPT);
+		assert_int_equal(ev.tid, pid);
+		tr->ops->stop_all(tr);
+		insert(t, POINT_SW, (uint64_t)marked, 1);
+		go_all(t, RESUME_CONT, 0);
+		ev = next();
+		assert_int_equal(ev.stop.kind, STOP_SWBREAK);
+		unsigned long calls = shared->calls;
+		assert_int_equal(t->ops->run->detach(t, false), 0);
+		t->ops->close(t);
+		for (int j = 0; j < 1000 && shared->calls < calls + 100; j++)
+			usleep(1000);
+		assert_true(shared->calls >= calls + 100); /* it goes on, and no int3 is left */
+	}
+	end(NULL, pid);
+}
+
+static void threads_that_come_and_go(void **state _unused_)
+{
+	pid_t pid = child_of(churn_threads);
+	struct target *t = attach(pid);
+	for (int i = 0; i < 100; i++) {
+		tr->ops->stop_all(tr);
+		unsigned long calls = shared->calls;
+		usleep(300);
+		assert_int_equal(calls, shared->calls);
+		go_all(t, RESUME_CONT, 0);
+		usleep(500);
+		tr->ops->collect(tr);
+	}
+	tr->ops->stop_all(tr);
+	insert(t, POINT_SW, (uint64_t)marked, 1);
+	for (int i = 0; i < 50; i++) {
+		go_all(t, RESUME_CONT, 0);
+		struct target_event ev = next();
+		assert_int_equal(ev.stop.kind, STOP_SWBREAK);
+		assert_int_not_equal(ev.tid, pid);
+		tr->ops->stop_all(tr);
+		takes_out(t, POINT_SW, (uint64_t)marked, 1);
+		go_all(t, RESUME_STEP, ev.tid);
+		assert_int_equal(next().stop.kind, STOP_STEP);
+		tr->ops->stop_all(tr);
+		insert(t, POINT_SW, (uint64_t)marked, 1);
+	}
+	end(t, pid);
+}
+
+static void launches_steps_and_sees_the_end(void **state _unused_)
+{
+	char *argv[] = { "/bin/sh", "-c", "exit 3", NULL };
+	struct launch how = { .argv = argv, .stdio_fd = { -1, -1, -1 } };
+	struct target *t;
+	struct err err = { 0 };
+	assert_int_equal(tr->ops->launch(tr, &how, &t, &err), 0);
+	struct user_regs_struct gp, after;
+	assert_int_equal(t->ops->gp_read(t, t->pid, &gp), 0);
+	go_all(t, RESUME_STEP, t->pid);
+	assert_int_equal(next().stop.kind, STOP_STEP);
+	assert_int_equal(t->ops->gp_read(t, t->pid, &after), 0);
+	assert_int_not_equal(gp.rip, after.rip);
+
+	uint64_t block;
+	assert_int_equal(t->ops->alloc->alloc(t, 5000, PROT_READ | PROT_WRITE, &block), 0);
+	assert_int_equal(t->ops->write->mem_write(t, block + 4990, "0123456789", 10), 0);
+	struct user_regs_struct same;
+	assert_int_equal(t->ops->gp_read(t, t->pid, &same), 0);
+	assert_memory_equal(&same, &after, sizeof(same));
+	assert_int_equal(t->ops->alloc->free(t, block), 0);
+	assert_int_equal(t->ops->write->mem_write(t, block, "0", 1), -EFAULT);
+
+	go_all(t, RESUME_CONT, 0);
+	struct target_event ev = next();
+	assert_int_equal(ev.stop.kind, STOP_EXITED);
+	assert_int_equal(ev.stop.status, 3);
+	t->ops->close(t);
+
+	char *missing[] = { "/nonexistent/program", NULL };
+	how.argv = missing;
+	int r = tr->ops->launch(tr, &how, &t, &err);
+	assert_int_equal(r, -ENOENT);
+	assert_non_null(strstr(err.text, "/nonexistent/program"));
+	how.shell = true;
+	assert_true(tr->ops->launch(tr, &how, &t, &err) < 0);
+	assert_non_null(strstr(err.text, "exited with code 127"));
+}
+
+static void killed_from_outside_while_stopped(void **state _unused_)
+{
+	pid_t pid = child_of(spin_threads);
+	wait_up(8);
+	struct target *t = attach(pid);
+	tr->ops->stop_all(tr);
+	kill(pid, SIGKILL);
+	usleep(20000);
+	tr->ops->collect(tr);
+	go_all(t, RESUME_CONT, 0);
+	struct target_event ev = next();
+	assert_int_equal(ev.stop.kind, STOP_KILLED);
+	assert_int_equal(ev.stop.signo, SIGKILL);
+	t->ops->close(t);
+}
+
+static void kill_ends_it(void **state _unused_)
+{
+	pid_t pid = child_of(spin_threads);
+	wait_up(8);
+	struct target *t = attach(pid);
+	tr->ops->stop_all(tr);
+	assert_int_equal(t->ops->run->kill(t), 0);
+	t->ops->close(t);
+	assert_int_equal(kill(pid, 0), -1);
+}
+
+static int set_up(void **state _unused_)
+{
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	tr = live_tracer_new(NULL);
+	if (getenv("LIVE_LOG"))
+		log_enable("all", NULL);
+	return tr ? 0 : -1;
+}
+
+static int tear_down(void **state _unused_)
+{
+	tr->ops->free(tr);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(hits_a_breakpoint_as_often_as_it_is_run),
+		cmocka_unit_test(all_threads_hit_and_stop),
+		cmocka_unit_test(a_watchpoint_stops_every_thread_that_writes),
+		cmocka_unit_test(signals_arrive_as_asked),
+		cmocka_unit_test(interrupt_and_attach_again_and_again),
+		cmocka_unit_test(threads_that_come_and_go),
+		cmocka_unit_test(launches_steps_and_sees_the_end),
+		cmocka_unit_test(killed_from_outside_while_stopped),
+		cmocka_unit_test(kill_ends_it),
+	};
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
