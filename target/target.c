@@ -14,5 +14,7 @@ static int read_spans(void *ctx, struct mem_span *spans, size_t count)
 
 struct mem target_mem(struct target *t)
 {
-	return (struct mem){ .read = read_memory, .read_spans = t->ops->mem_read_spans ? read_spans : NULL, .ctx = t };
+	return (struct mem){ .read = read_memory,
+			     .read_spans = t->ops->mem_read_spans ? read_spans : NULL,
+			     .ctx = t };
 }

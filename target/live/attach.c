@@ -14,8 +14,9 @@ static int seize_pass(struct proc *p, struct err *err)
 	snprintf(path, sizeof(path), "/proc/%d/task", p->base.pid);
 	DIR *dir = opendir(path);
 	if (!dir)
-		return err_set(err, errno == ENOENT ? -ESRCH : -errno, "cannot list the threads of process %d: %s",
-			       p->base.pid, strerror(errno));
+		return err_set(err, errno == ENOENT ? -ESRCH : -errno,
+			       "cannot list the threads of process %d: %s", p->base.pid,
+			       strerror(errno));
 
 	int fresh = 0;
 	for (struct dirent *entry; (entry = readdir(dir));) {
@@ -39,12 +40,14 @@ static int seize_pass(struct proc *p, struct err *err)
 		}
 		if (r < 0) {
 			closedir(dir);
-			return err_set(err, r, "cannot trace thread %d of process %d: %s", tid, p->base.pid, strerror(-r));
+			return err_set(err, r, "cannot trace thread %d of process %d: %s", tid,
+				       p->base.pid, strerror(-r));
 		}
 		struct task *task = task_add(p, tid, TASK_RUNNING);
 		if (!task) {
 			closedir(dir);
-			return err_set(err, -ENOMEM, "no memory to attach to process %d", p->base.pid);
+			return err_set(err, -ENOMEM, "no memory to attach to process %d",
+				       p->base.pid);
 		}
 		task_set_resumed(task, true);
 		fresh++;
@@ -74,7 +77,8 @@ int live_attach(struct tracer *tr, pid_t pid, struct target **ret, struct err *e
 		quiet = r == 0 ? quiet + 1 : 0;
 	}
 	if (r >= 0 && !p->count)
-		r = err_set(err, -ESRCH, "process %d has no thread that can be traced: it has just ended", pid);
+		r = err_set(err, -ESRCH,
+			    "process %d has no thread that can be traced: it has just ended", pid);
 	if (r < 0) {
 		live_halt(live, p);
 		proc_let_go(p);
@@ -87,7 +91,8 @@ int live_attach(struct tracer *tr, pid_t pid, struct target **ret, struct err *e
 			live_halt(live, p);
 			proc_let_go(p);
 			proc_free(p);
-			return err_set(err, r, "cannot open the memory of process %d: %s", pid, strerror(-r));
+			return err_set(err, r, "cannot open the memory of process %d: %s", pid,
+				       strerror(-r));
 		}
 	}
 	*ret = &p->base;

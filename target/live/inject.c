@@ -113,7 +113,9 @@ int inject_syscall(struct proc *p, long number, const uint64_t args[6], uint64_t
 
 static int map(struct proc *p, size_t size, int prot, uint64_t *ret)
 {
-	const uint64_t args[6] = { 0, size, (uint64_t)prot, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1, 0 };
+	const uint64_t args[6] = {
+		0, size, (uint64_t)prot, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1, 0
+	};
 	uint64_t addr;
 	int r = inject_syscall(p, SYS_mmap, args, &addr);
 	if (r < 0)
@@ -174,7 +176,8 @@ void inject_unmap_scratch(struct proc *p)
 	if (!s->scratch || s->refs > 1 || p->gone)
 		return;
 	if (unmap(p, s->scratch, 4096) < 0)
-		log_debug(LOG_RUN, "the page for out-of-line steps stays mapped in process %d", p->base.pid);
+		log_debug(LOG_RUN, "the page for out-of-line steps stays mapped in process %d",
+			  p->base.pid);
 	s->scratch = 0;
 }
 

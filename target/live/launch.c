@@ -26,7 +26,8 @@ __attribute__((constructor)) static void remember_signals(void)
 
 static void quote(struct buf *out, const char *word)
 {
-	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+./:=@%^,";
+	static const char plain[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+./:=@%^,";
 	if (*word && strspn(word, plain) == strlen(word)) {
 		buf_puts(out, word);
 		return;
@@ -61,7 +62,7 @@ static const char *shell_line(struct buf *out, const struct launch *how)
 
 /* Told to the parent through the pipe when the child cannot become the program. */
 struct child_error {
-	int  code;
+	int code;
 	char what[32];
 };
 
@@ -143,15 +144,19 @@ static int start_up(struct proc *p, int execs, struct err *err)
 		if (tid < 0 && errno == EINTR)
 			continue;
 		if (tid < 0)
-			return err_set(err, -errno, "cannot wait for process %d: %s", p->base.pid, strerror(errno));
+			return err_set(err, -errno, "cannot wait for process %d: %s", p->base.pid,
+				       strerror(errno));
 		live_news(live, tid, status);
 		if (p->gone) {
 			struct target_event ev = { .stop.kind = STOP_NONE };
 			live_take_told(live, p, &ev);
 			if (ev.stop.kind == STOP_KILLED)
-				return err_set(err, -ECANCELED, "During startup program terminated with signal %d (%s).",
-					       ev.stop.signo, strsignal(ev.stop.signo));
-			return err_set(err, -ENOENT, "During startup program exited with code %d.", ev.stop.status);
+				return err_set(
+					err, -ECANCELED,
+					"During startup program terminated with signal %d (%s).",
+					ev.stop.signo, strsignal(ev.stop.signo));
+			return err_set(err, -ENOENT, "During startup program exited with code %d.",
+				       ev.stop.status);
 		}
 		struct task *task = proc_task(p, p->base.pid);
 		if (!task || task->state != TASK_STOPPED)
@@ -212,7 +217,8 @@ int live_launch(struct tracer *tr, const struct launch *how, struct target **ret
 
 	pid_t pid = fork();
 	if (pid < 0)
-		return err_set(err, -errno, "cannot fork to start '%s': %s", how->argv[0], strerror(errno));
+		return err_set(err, -errno, "cannot fork to start '%s': %s", how->argv[0],
+			       strerror(errno));
 	if (pid == 0) {
 		close(go_write);
 		child(how, text, go_read, error_write);
@@ -223,8 +229,9 @@ int live_launch(struct tracer *tr, const struct launch *how, struct target **ret
 	struct proc *p = r < 0 ? NULL : new_process(live, pid);
 	if (!p) {
 		abandon(pid);
-		return r < 0 ? err_set(err, r, "cannot trace '%s' (process %d): %s", how->argv[0], pid, strerror(-r)) :
-			       err_set(err, -ENOMEM, "no memory to start '%s'", how->argv[0]);
+		return r < 0 ? err_set(err, r, "cannot trace '%s' (process %d): %s", how->argv[0],
+				       pid, strerror(-r))
+			     : err_set(err, -ENOMEM, "no memory to start '%s'", how->argv[0]);
 	}
 	close_fdp(&go_write);
 	if (how->stdio_fd[0] < 0 && !how->stdio[0] && !how->new_session && isatty(STDIN_FILENO)) {
@@ -240,7 +247,8 @@ int live_launch(struct tracer *tr, const struct launch *how, struct target **ret
 	if (r < 0) {
 		struct child_error e;
 		if (read(error_read, &e, sizeof(e)) == (ssize_t)sizeof(e))
-			r = err_set(err, -e.code, "Cannot exec '%s': %s (%s)", how->argv[0], strerror(e.code), e.what);
+			r = err_set(err, -e.code, "Cannot exec '%s': %s (%s)", how->argv[0],
+				    strerror(e.code), e.what);
 		proc_free(p);
 		return r;
 	}

@@ -242,7 +242,8 @@ static void emergency_task(struct task *task)
 		return;
 	if (task->gp_valid && task->gp_dirty)
 		gp = task->gp;
-	bool trap = pt_get_siginfo(task->tid, &si) == 0 && si.si_signo == SIGTRAP && si.si_code == SI_KERNEL;
+	bool trap = pt_get_siginfo(task->tid, &si) == 0 && si.si_signo == SIGTRAP &&
+		    si.si_code == SI_KERNEL;
 	if (trap && !task->gp_valid && swpoints_find(&task->proc->space->sw, gp.rip - 1))
 		gp.rip--;
 	if (task->over.kind == OVER_SLOT && gp.rip - task->over.slot < task->over.slot_len)
@@ -250,7 +251,9 @@ static void emergency_task(struct task *task)
 	(void)pt_set_gp(task->tid, &gp);
 	for (int i = 7; task->dregs_used && i >= 0; i = i == 7 ? 3 : i - 1)
 		(void)pt_set_dreg(task->tid, i, 0);
-	(void)pt_detach(task->tid, task->has_pending && task->pending.kind == STOP_SIGNAL ? task->pending.signo : 0);
+	(void)pt_detach(task->tid, task->has_pending && task->pending.kind == STOP_SIGNAL
+					   ? task->pending.signo
+					   : 0);
 }
 
 void live_emergency(void)

@@ -41,7 +41,8 @@ int space_write_raw(struct space *s, uint64_t addr, const void *from, size_t len
 {
 	size_t done = 0;
 	while (done < len) {
-		ssize_t n = pwrite(s->memfd, (const uint8_t *)from + done, len - done, (off_t)(addr + done));
+		ssize_t n = pwrite(s->memfd, (const uint8_t *)from + done, len - done,
+				   (off_t)(addr + done));
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
@@ -80,7 +81,8 @@ int live_mem_read_spans(struct target *t, struct mem_span *spans, size_t count)
 			struct mem_span *span = &spans[at + i];
 			span->got = span->len;
 			if (!all)
-				(void)space_read_raw(s, span->addr, span->into, span->len, &span->got);
+				(void)space_read_raw(s, span->addr, span->into, span->len,
+						     &span->got);
 			swpoints_hide(&s->sw, span->addr, span->into, span->got);
 		}
 		at += n;

@@ -69,7 +69,8 @@ bool live_take_told(struct live *live, struct proc *p, struct target_event *ret)
 			continue;
 		*ret = live->told[i];
 		live->told_len--;
-		memmove(live->told + i, live->told + i + 1, (live->told_len - i) * sizeof(*live->told));
+		memmove(live->told + i, live->told + i + 1,
+			(live->told_len - i) * sizeof(*live->told));
 		return true;
 	}
 	return false;
@@ -100,7 +101,8 @@ int live_next_event(struct tracer *tr, struct target_event *ret)
 	while (live->queue_len) {
 		size_t at = choose(live);
 		struct task *task = live->queue[at];
-		memmove(live->queue + at, live->queue + at + 1, (live->queue_len - at - 1) * sizeof(*live->queue));
+		memmove(live->queue + at, live->queue + at + 1,
+			(live->queue_len - at - 1) * sizeof(*live->queue));
 		live->queue_len--;
 		task->queued = false;
 		if (!task->has_pending || !task->resumed)
@@ -155,7 +157,8 @@ static bool stray_take(struct live *live, pid_t tid, int *ret_status)
 		if (live->strays[i] != tid)
 			continue;
 		*ret_status = live->strays[i + 1];
-		memmove(live->strays + i, live->strays + i + 2, (live->stray_len - i - 2) * sizeof(*live->strays));
+		memmove(live->strays + i, live->strays + i + 2,
+			(live->stray_len - i - 2) * sizeof(*live->strays));
 		live->stray_len -= 2;
 		return true;
 	}
@@ -200,8 +203,9 @@ static bool hit_counts(struct task *task, struct ax *const *conditions, size_t c
 		uint64_t value;
 		int r = ax_eval(conditions[i], &env, &value, &err);
 		if (r < 0)
-			log_debug(LOG_POINTS, "condition cannot be evaluated in %d: %s; the hit is reported", task->tid,
-				  err_text(&err, r));
+			log_debug(LOG_POINTS,
+				  "condition cannot be evaluated in %d: %s; the hit is reported",
+				  task->tid, err_text(&err, r));
 		if (r < 0 || value)
 			return true;
 	}
@@ -221,7 +225,8 @@ static void run_commands(struct task *task, struct ax *const *commands, size_t c
 		uint64_t value;
 		int r = ax_eval(commands[i], &env, &value, &err);
 		if (r < 0)
-			log_debug(LOG_POINTS, "command of a breakpoint failed in %d: %s", task->tid, err_text(&err, r));
+			log_debug(LOG_POINTS, "command of a breakpoint failed in %d: %s", task->tid,
+				  err_text(&err, r));
 	}
 	if (out.len && tr->console)
 		tr->console(tr->console_ctx, (const char *)out.data, out.len);
@@ -258,7 +263,8 @@ static void int3_hit(struct task *task)
 			task_go(task);
 			return;
 		}
-		live_event(task, (struct stop){ .kind = STOP_SWBREAK, .own = true, .signo = SIGTRAP });
+		live_event(task,
+			   (struct stop){ .kind = STOP_SWBREAK, .own = true, .signo = SIGTRAP });
 		return;
 	}
 
@@ -277,7 +283,9 @@ static void debug_reg_hit(struct task *task, bool stepped)
 	struct stop stop;
 
 	if (task_debug_hit(task, &stop)) {
-		const struct swpoint *point = stop.kind == STOP_HWBREAK ? swpoints_find(&task->proc->hw, stop.addr) : NULL;
+		const struct swpoint *point = stop.kind == STOP_HWBREAK
+						      ? swpoints_find(&task->proc->hw, stop.addr)
+						      : NULL;
 		struct user_regs_struct *gp;
 		if (!point || hit_reported(task, point) || task_gp(task, &gp) < 0) {
 			live_event(task, stop);
@@ -307,8 +315,8 @@ static void signal_stop(struct task *task, int signo)
 			return;
 		}
 	}
-	if ((task->proc->starting || task->proc->hidden || sigismember(&live->pass, signo) == 1) && !live->stopping &&
-	    task->resumed) {
+	if ((task->proc->starting || task->proc->hidden || sigismember(&live->pass, signo) == 1) &&
+	    !live->stopping && task->resumed) {
 		log_debug(LOG_STOP, "%d: signal %d passed", task->tid, signo);
 		task_restart(task, signo);
 		return;
@@ -328,11 +336,13 @@ static void clone_event(struct task *parent)
 
 	/* A clone without CLONE_THREAD is a process; one that shares this memory is treated as a vfork child that never lets go. */
 	struct proc *p = parent->proc;
-	bool thread = syscall(SYS_tgkill, p->base.pid, (pid_t)tid, 0) == 0 || errno != ESRCH || task_find(live, (pid_t)tid);
+	bool thread = syscall(SYS_tgkill, p->base.pid, (pid_t)tid, 0) == 0 || errno != ESRCH ||
+		      task_find(live, (pid_t)tid);
 	struct task *task = task_find(live, (pid_t)tid);
 	if (!thread) {
 		int status;
-		if (!stray_take(live, (pid_t)tid, &status) && waitpid((pid_t)tid, &status, __WALL) < 0)
+		if (!stray_take(live, (pid_t)tid, &status) &&
+		    waitpid((pid_t)tid, &status, __WALL) < 0)
 			status = 0;
 		if (WIFSTOPPED(status) && kill((pid_t)tid, 0) == 0)
 			pt_detach((pid_t)tid, 0);
@@ -351,7 +361,9 @@ static void clone_event(struct task *parent)
 			live_news(live, (pid_t)tid, status);
 	}
 	if (live->events.clone)
-		live_event(parent, (struct stop){ .kind = STOP_CLONE, .child_pid = p->base.pid, .child_tid = (pid_t)tid });
+		live_event(parent, (struct stop){ .kind = STOP_CLONE,
+						  .child_pid = p->base.pid,
+						  .child_tid = (pid_t)tid });
 	else
 		task_go(parent);
 }
@@ -432,7 +444,8 @@ static void exec_event(struct task *task)
 	unsigned long former = 0;
 
 	(void)pt_event_message(task->tid, &former);
-	struct task *execer = former && (pid_t)former != task->tid ? proc_task(p, (pid_t)former) : NULL;
+	struct task *execer =
+		former && (pid_t)former != task->tid ? proc_task(p, (pid_t)former) : NULL;
 	if (execer) { /* what was asked of the thread that called exec now holds for the leader */
 		task_set_resumed(task, execer->resumed);
 		task->how = execer->how;
@@ -509,14 +522,16 @@ static void task_exited(struct task *task, struct news news)
 	struct live *live = p->live;
 
 	if (task->tid == p->base.pid) {
-		process_gone(task, news.kind == NEWS_EXITED ?
-					   (struct stop){ .kind = STOP_EXITED, .status = news.value } :
-					   (struct stop){ .kind = STOP_KILLED, .signo = news.value });
+		process_gone(task,
+			     news.kind == NEWS_EXITED
+				     ? (struct stop){ .kind = STOP_EXITED, .status = news.value }
+				     : (struct stop){ .kind = STOP_KILLED, .signo = news.value });
 		return;
 	}
 	bool was_resumed = task->resumed;
 	if (live->events.threads && was_resumed)
-		live_tell(live, p, task->tid, (struct stop){ .kind = STOP_THREAD_EXITED, .status = news.value });
+		live_tell(live, p, task->tid,
+			  (struct stop){ .kind = STOP_THREAD_EXITED, .status = news.value });
 	task_remove(task);
 	live_check_no_resumed(live, p, was_resumed);
 }
@@ -534,6 +549,11 @@ static void first_stop(struct task *task)
 		task_go(task);
 }
 
+static bool trap_may_follow(const struct task *task)
+{
+	return task->proc->space->sw.count || task->stepping || task->dregs_used;
+}
+
 static void task_stopped(struct task *task, struct news news)
 {
 	struct live *live = task->proc->live;
@@ -543,14 +563,16 @@ static void task_stopped(struct task *task, struct news news)
 	task->pstop = PSTOP_EVENT;
 	task->stop_signo = 0;
 	task->gp_valid = false;
-	task->interrupt_sent = false; /* one still on its way shows up as a stop nobody wants, which is passed over */
+	task->interrupt_sent =
+		false; /* one still on its way shows up as a stop nobody wants, which is passed over */
 	if (was_new && (news.kind == NEWS_INTERRUPT || news.kind == NEWS_GROUP_STOP)) {
 		first_stop(task);
 		return;
 	}
 	bool left_kernel = news.kind == NEWS_STEP && task->leaving_kernel;
 	task->leaving_kernel = false;
-	task->in_kernel = news.kind == NEWS_SYSCALL || (news.kind >= NEWS_FORK && news.kind <= NEWS_EXEC);
+	task->in_kernel =
+		news.kind == NEWS_SYSCALL || (news.kind >= NEWS_FORK && news.kind <= NEWS_EXEC);
 	if (left_kernel) {
 		task_restart_step(task);
 		return;
@@ -580,6 +602,16 @@ static void task_stopped(struct task *task, struct news news)
 	case NEWS_SYSCALL: task_syscall_stop(task); break;
 	case NEWS_INTERRUPT:
 	case NEWS_GROUP_STOP:
+		/*
+		 * The kernel looks at interrupts before signals: a task that has just run into an int3 can stop here first, its pc behind
+		 * the int3 and the SIGTRAP still to come. Started now it executes nothing and stops again with that SIGTRAP.
+		 */
+		if (trap_may_follow(task) && pt_trap_queued(task->tid) &&
+		    pt_cont(task->tid, 0) == 0) {
+			task->state = TASK_RUNNING;
+			task->interrupt_sent = true;
+			break;
+		}
 		if (news.kind == NEWS_GROUP_STOP)
 			task->pstop = PSTOP_GROUP;
 		if (task->interrupt_wanted)
@@ -587,7 +619,8 @@ static void task_stopped(struct task *task, struct news news)
 		else if (live->stopping || !task->resumed)
 			break;
 		else if (news.kind == NEWS_GROUP_STOP && pt_listen(task->tid) == 0)
-			task->state = TASK_RUNNING; /* stays in its job-control stop until SIGCONT */
+			task->state =
+				TASK_RUNNING; /* stays in its job-control stop until SIGCONT */
 		else
 			task_go(task);
 		break;
@@ -610,8 +643,8 @@ void live_news(struct live *live, pid_t tid, int status)
 		have = &si;
 	struct news news = wait_classify(status, have);
 	struct task *task = task_find(live, tid);
-	log_debug(LOG_STOP, "%d: status %#x is news %d value %d%s", tid, (unsigned)status, news.kind, news.value,
-		  task ? "" : " (unknown task)");
+	log_debug(LOG_STOP, "%d: status %#x is news %d value %d%s", tid, (unsigned)status,
+		  news.kind, news.value, task ? "" : " (unknown task)");
 
 	if (!task) {
 		int old;
@@ -690,9 +723,18 @@ static void halt_interrupt(struct live *live, struct proc *only)
 			if (task->state != TASK_RUNNING || task->interrupt_sent)
 				continue;
 			task->interrupt_sent = true;
-			(void)pt_interrupt(task->tid); /* ESRCH: it is stopping or dying of itself */
+			(void)pt_interrupt(
+				task->tid); /* ESRCH: it is stopping or dying of itself */
 		}
 	}
+}
+
+static bool known(const struct live *live, const struct proc *wanted)
+{
+	const struct proc *p = live->procs;
+	while (p && p != wanted)
+		p = p->next;
+	return p != NULL;
 }
 
 /* One look at each task that should stop; how many still have not. */
@@ -700,8 +742,7 @@ static size_t halt_pass(struct live *live, struct proc *only, bool late)
 {
 	size_t left = 0;
 
-	for (struct proc *p = live->procs, *next; p; p = next) {
-		next = p->next;
+	for (struct proc *p = live->procs; p; p = p->next) {
 		for (size_t i = 0; concerns(p, only) && i < p->count; i++) {
 			struct task *task = p->tasks[i];
 			pid_t tid = task->tid;
@@ -710,13 +751,21 @@ static size_t halt_pass(struct live *live, struct proc *only, bool late)
 				continue;
 			pid_t got = waitpid(tid, &status, __WALL | WNOHANG);
 			if (got == tid) {
-				size_t before = p->count;
 				live_news(live, tid, status);
-				if (task_find(live, tid) == NULL && p->count < before)
+				if (!known(live,
+					   p)) /* an unseen vfork child that is gone: the list has changed, look again */
+					return 1;
+				task = proc_task(p, tid);
+				if (task)
+					left += still_runs(
+						task); /* started again to hear of a trap */
+				else
 					i--;
 				continue;
 			}
-			if (got < 0 && errno == ECHILD) { /* exec by another thread took its number away, or it was never ours */
+			if (got < 0 &&
+			    errno ==
+				    ECHILD) { /* exec by another thread took its number away, or it was never ours */
 				task->state = TASK_ZOMBIE;
 				continue;
 			}
@@ -742,7 +791,9 @@ void live_halt(struct live *live, struct proc *only)
 		if (!left)
 			break;
 		if (waited > GIVE_UP_MS) {
-			log_debug(LOG_STOP, "%zu threads do not stop after %d ms; going on without them", left, GIVE_UP_MS);
+			log_debug(LOG_STOP,
+				  "%zu threads do not stop after %d ms; going on without them",
+				  left, GIVE_UP_MS);
 			break;
 		}
 		struct pollfd pfd = { live->sigfd, POLLIN, 0 };

@@ -17,7 +17,8 @@ static bool in_place_start(struct task *task, struct swpoint *point)
 	if (live->over_in_place)
 		return true; /* one at a time; live_release() comes back to this task */
 	live_halt(live, p);
-	point = swpoints_find(&p->space->sw, addr); /* news heard meanwhile may have moved the store */
+	point = swpoints_find(&p->space->sw,
+			      addr); /* news heard meanwhile may have moved the store */
 	if (task->state != TASK_STOPPED || !point || !point->inserted)
 		return false;
 
@@ -30,7 +31,8 @@ static bool in_place_start(struct task *task, struct swpoint *point)
 		task_write_dregs(task);
 	int r = pt_step(task->tid, 0);
 	if (r < 0 && r != -ESRCH)
-		log_debug(LOG_RUN, "%d cannot be stepped over %#lx", task->tid, (unsigned long)addr);
+		log_debug(LOG_RUN, "%d cannot be stepped over %#lx", task->tid,
+			  (unsigned long)addr);
 	task->stepping = true;
 	task->state = TASK_RUNNING;
 	task->gp_valid = false;

@@ -294,7 +294,7 @@ static int judge_yama(const struct permit_facts *f, struct err *err)
 		return err_set(err, -EPERM,
 			       "Yama ptrace_scope=1 and '%s' is not started by this server. Any "
 			       "one of: " GET_CAP "; or start the program with the server; or "
-						  "sysctl kernel.yama.ptrace_scope=0",
+			       "sysctl kernel.yama.ptrace_scope=0",
 			       f->name);
 	case 2:
 		return err_set(err, -EPERM,

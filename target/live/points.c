@@ -29,7 +29,8 @@ static int put_in(struct space *s, struct swpoint *p)
 	static const uint8_t int3 = INT3;
 	size_t got;
 
-	if (space_read_raw(s, p->addr, &p->orig, 1, &got) < 0 || space_write_raw(s, p->addr, &int3, 1) < 0)
+	if (space_read_raw(s, p->addr, &p->orig, 1, &got) < 0 ||
+	    space_write_raw(s, p->addr, &int3, 1) < 0)
 		return -EFAULT;
 	p->inserted = true;
 	log_debug(LOG_POINTS, "int3 in at %#" PRIx64, p->addr);
@@ -100,7 +101,9 @@ static int insert_sw(struct space *s, struct point *want, struct err *err)
 	} else if (!p->inserted && put_in(s, p) < 0) {
 		swpoints_drop(&s->sw, p);
 		free_expressions(want);
-		return err_set(err, -EFAULT, "cannot write a breakpoint at %#" PRIx64 ": nothing is mapped there", want->addr);
+		return err_set(err, -EFAULT,
+			       "cannot write a breakpoint at %#" PRIx64 ": nothing is mapped there",
+			       want->addr);
 	}
 	take_expressions(p, want);
 	return 0;
@@ -126,7 +129,8 @@ bool dregs_covers(const struct dregs *d, bool exec, uint64_t addr)
 {
 	for (size_t i = 0; i < DREGS_POINTS_MAX; i++) {
 		const struct dregs_point *point = &d->points[i];
-		if (point->refs && (point->kind == POINT_HW) == exec && addr - point->addr < point->len)
+		if (point->refs && (point->kind == POINT_HW) == exec &&
+		    addr - point->addr < point->len)
 			return true;
 	}
 	return false;
@@ -142,7 +146,8 @@ static int keep_expressions(struct proc *p, struct point *want, struct err *err)
 	struct swpoint *point = swpoints_add(&p->hw, want->addr);
 	if (!point) {
 		free_expressions(want);
-		return err_set(err, -ENOMEM, "no memory for the conditions at %#" PRIx64, want->addr);
+		return err_set(err, -ENOMEM, "no memory for the conditions at %#" PRIx64,
+			       want->addr);
 	}
 	take_expressions(point, want);
 	return 0;
@@ -166,9 +171,12 @@ static int insert(struct target *t, struct point *want, struct err *err)
 	if (r < 0)
 		free_expressions(want);
 	if (r == -ENOSPC)
-		return err_set(err, r, "no debug register is free for %#" PRIx64 ": a processor has four", want->addr);
+		return err_set(err, r,
+			       "no debug register is free for %#" PRIx64 ": a processor has four",
+			       want->addr);
 	if (r < 0)
-		return err_set(err, r, "cannot watch %" PRIu64 " bytes at %#" PRIx64, want->len, want->addr);
+		return err_set(err, r, "cannot watch %" PRIu64 " bytes at %#" PRIx64, want->len,
+			       want->addr);
 	dregs_changed(p);
 	if (want->kind == POINT_HW)
 		return keep_expressions(p, want, err);
@@ -181,8 +189,10 @@ static int remove_point(struct target *t, const struct point *gone)
 	struct proc *p = proc_of(t);
 
 	if (gone->kind != POINT_SW) {
-		int r = dregs_remove(&p->dregs, gone->kind, gone->addr, gone->kind == POINT_HW ? 1 : gone->len);
-		struct swpoint *hw = gone->kind == POINT_HW ? swpoints_find(&p->hw, gone->addr) : NULL;
+		int r = dregs_remove(&p->dregs, gone->kind, gone->addr,
+				     gone->kind == POINT_HW ? 1 : gone->len);
+		struct swpoint *hw =
+			gone->kind == POINT_HW ? swpoints_find(&p->hw, gone->addr) : NULL;
 		if (hw)
 			swpoints_drop(&p->hw, hw);
 		if (r == 0)
@@ -282,6 +292,9 @@ bool task_debug_hit(struct task *task, struct stop *ret)
 	if (hit->kind == POINT_HW)
 		*ret = (struct stop){ .kind = STOP_HWBREAK, .signo = SIGTRAP, .addr = hit->addr };
 	else
-		*ret = (struct stop){ .kind = STOP_WATCH, .signo = SIGTRAP, .addr = hit->piece_addr, .watch = hit->kind };
+		*ret = (struct stop){ .kind = STOP_WATCH,
+				      .signo = SIGTRAP,
+				      .addr = hit->piece_addr,
+				      .watch = hit->kind };
 	return true;
 }

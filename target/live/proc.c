@@ -26,7 +26,8 @@ static ssize_t read_file(const char *path, char *into, size_t size)
 }
 
 /* The text behind the command's name, which itself may hold blanks and parentheses: "S ppid ..." */
-static const char *stat_fields(pid_t pid, pid_t tid, char *line, size_t size, const char **ret_name, size_t *ret_name_len)
+static const char *stat_fields(pid_t pid, pid_t tid, char *line, size_t size, const char **ret_name,
+			       size_t *ret_name_len)
 {
 	char path[64];
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", pid, tid);
@@ -118,8 +119,13 @@ static bool parse_region(const char *line, struct mem_region *ret)
 	if (sscanf(line, "%llx-%llx %7s %*x %*s %*u %n", &start, &end, perms, &at) < 3 || !at)
 		return false;
 	*ret = (struct mem_region){
-		.start = start, .end = end, .mapped = true,
-		.read = perms[0] == 'r', .write = perms[1] == 'w', .exec = perms[2] == 'x', .shared = perms[3] == 's',
+		.start = start,
+		.end = end,
+		.mapped = true,
+		.read = perms[0] == 'r',
+		.write = perms[1] == 'w',
+		.exec = perms[2] == 'x',
+		.shared = perms[3] == 's',
 	};
 	snprintf(ret->name, sizeof(ret->name), "%.*s", (int)strcspn(line + at, "\n"), line + at);
 	return true;

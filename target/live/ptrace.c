@@ -9,8 +9,8 @@
 #include <linux/ptrace.h>
 
 enum {
-	OPTIONS = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
-		  PTRACE_O_TRACEVFORKDONE | PTRACE_O_TRACEEXEC,
+	OPTIONS = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK |
+		  PTRACE_O_TRACEVFORK | PTRACE_O_TRACEVFORKDONE | PTRACE_O_TRACEEXEC,
 };
 
 static int request(int req, pid_t tid, uintptr_t addr, uintptr_t data)
@@ -73,6 +73,23 @@ int pt_get_siginfo(pid_t tid, siginfo_t *ret)
 	return request(PTRACE_GETSIGINFO, tid, 0, (uintptr_t)ret);
 }
 
+bool pt_trap_queued(pid_t tid)
+{
+	siginfo_t queue[8];
+	struct __ptrace_peeksiginfo_args args = { .nr = 8 };
+
+	for (;;) {
+		long n = ptrace(PTRACE_PEEKSIGINFO, tid, &args, queue);
+		for (long i = 0; i < n; i++) {
+			if (queue[i].si_signo == SIGTRAP && queue[i].si_code > 0)
+				return true;
+		}
+		if (n < 8)
+			return false;
+		args.off += 8;
+	}
+}
+
 int pt_set_siginfo(pid_t tid, const siginfo_t *si)
 {
 	return request(PTRACE_SETSIGINFO, tid, 0, (uintptr_t)si);
@@ -104,12 +121,14 @@ int pt_get_xstate(pid_t tid, struct xstate *ret)
 int pt_set_xstate(pid_t tid, const struct xstate *xs)
 {
 	struct iovec iov = { (void *)xs->data, xs->size };
-	return request(PTRACE_SETREGSET, tid, xs->size > 512 ? NT_X86_XSTATE : NT_PRFPREG, (uintptr_t)&iov);
+	return request(PTRACE_SETREGSET, tid, xs->size > 512 ? NT_X86_XSTATE : NT_PRFPREG,
+		       (uintptr_t)&iov);
 }
 
 static uintptr_t dreg_offset(int reg)
 {
-	return offsetof(struct user, u_debugreg) + (size_t)reg * sizeof(((struct user *)0)->u_debugreg[0]);
+	return offsetof(struct user, u_debugreg) +
+	       (size_t)reg * sizeof(((struct user *)0)->u_debugreg[0]);
 }
 
 int pt_get_dreg(pid_t tid, int reg, uint64_t *ret)
@@ -149,8 +168,6 @@ int pt_syscall_info(pid_t tid, enum pt_syscall_op *ret_op, long *ret_number)
 		*ret_number = (long)gp.orig_rax;
 		return 0;
 	}
-	default:
-		*ret_op = PT_SYSCALL_NONE;
-		return 0;
+	default: *ret_op = PT_SYSCALL_NONE; return 0;
 	}
 }

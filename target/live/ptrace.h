@@ -33,6 +33,8 @@ int pt_syscall(pid_t tid, int signo);
 int pt_detach(pid_t tid, int signo);
 int pt_event_message(pid_t tid, unsigned long *ret);
 int pt_get_siginfo(pid_t tid, siginfo_t *ret);
+/* Whether a SIGTRAP of the processor's own (int3, step, debug register) waits to be delivered to the task. */
+bool pt_trap_queued(pid_t tid);
 int pt_set_siginfo(pid_t tid, const siginfo_t *si);
 int pt_get_gp(pid_t tid, struct user_regs_struct *ret);
 int pt_set_gp(pid_t tid, const struct user_regs_struct *gp);

@@ -23,7 +23,8 @@ void task_set_resumed(struct task *task, bool resumed)
 
 void live_check_no_resumed(struct live *live, struct proc *p, bool was_resumed)
 {
-	if (was_resumed && live->events.no_resumed && !live->resumed_count && !live->stopping && p->count)
+	if (was_resumed && live->events.no_resumed && !live->resumed_count && !live->stopping &&
+	    p->count)
 		live_tell(live, p, p->base.pid, (struct stop){ .kind = STOP_NO_RESUMED });
 }
 
@@ -84,7 +85,8 @@ void task_defer_signal(struct task *task, int signo)
 	struct deferred_signal *d = calloc(1, sizeof(*d));
 	if (!d)
 		return;
-	if (task->pstop != PSTOP_SIGNAL || pt_get_siginfo(task->tid, &d->info) < 0 || d->info.si_signo != signo)
+	if (task->pstop != PSTOP_SIGNAL || pt_get_siginfo(task->tid, &d->info) < 0 ||
+	    d->info.si_signo != signo)
 		d->info = (siginfo_t){ .si_signo = signo, .si_code = SI_USER };
 
 	struct deferred_signal **end = &task->deferred;
@@ -101,7 +103,8 @@ void task_send_deferred(struct task *task)
 		task->deferred = d->next;
 		task->inject_expected = true;
 		task->inject_signo = d->info.si_signo;
-		if (syscall(SYS_rt_tgsigqueueinfo, task->proc->base.pid, task->tid, d->info.si_signo, &d->info) < 0)
+		if (syscall(SYS_rt_tgsigqueueinfo, task->proc->base.pid, task->tid,
+			    d->info.si_signo, &d->info) < 0)
 			syscall(SYS_tgkill, task->proc->base.pid, task->tid, d->info.si_signo);
 		free(d);
 	}
@@ -128,7 +131,8 @@ void task_restart(struct task *task, int signo)
 	struct proc *p = task->proc;
 	struct live *live = p->live;
 
-	if (live->over_in_place && live->over_in_place != task && live->over_in_place->proc->space == p->space) {
+	if (live->over_in_place && live->over_in_place != task &&
+	    live->over_in_place->proc->space == p->space) {
 		task->how.signo = signo; /* live_release() starts it when the breakpoint is back */
 		return;
 	}
@@ -143,9 +147,9 @@ void task_restart(struct task *task, int signo)
 	int r = task_flush(task);
 	if (r == 0) {
 		task->stepping = task->how.action != RESUME_CONT;
-		r = task->stepping    ? pt_step(task->tid, signo) :
-		    wants_syscalls(p) ? pt_syscall(task->tid, signo) :
-					pt_cont(task->tid, signo);
+		r = task->stepping      ? pt_step(task->tid, signo)
+		    : wants_syscalls(p) ? pt_syscall(task->tid, signo)
+					: pt_cont(task->tid, signo);
 	}
 	task->leaving_kernel = task->stepping && task->in_kernel;
 	if (r < 0 && r != -ESRCH)
@@ -205,8 +209,8 @@ void task_stepped(struct task *task)
 	switch (task->how.action) {
 	case RESUME_CONT: task_go(task); return; /* the step was our own affair */
 	case RESUME_RANGE:
-		if (task_gp(task, &gp) == 0 && gp->rip >= task->how.start && gp->rip < task->how.end &&
-		    !task->proc->live->stopping && task->resumed) {
+		if (task_gp(task, &gp) == 0 && gp->rip >= task->how.start &&
+		    gp->rip < task->how.end && !task->proc->live->stopping && task->resumed) {
 			task_restart(task, 0);
 			return;
 		}
@@ -232,11 +236,13 @@ void task_syscall_stop(struct task *task)
 	enum pt_syscall_op op;
 	long number;
 
-	if (pt_syscall_info(task->tid, &op, &number) < 0 || op == PT_SYSCALL_NONE || !caught(task->proc, number)) {
+	if (pt_syscall_info(task->tid, &op, &number) < 0 || op == PT_SYSCALL_NONE ||
+	    !caught(task->proc, number)) {
 		task_go(task);
 		return;
 	}
-	live_event(task, (struct stop){ .kind = op == PT_SYSCALL_ENTRY ? STOP_SYSCALL_ENTRY : STOP_SYSCALL_RETURN,
+	live_event(task, (struct stop){ .kind = op == PT_SYSCALL_ENTRY ? STOP_SYSCALL_ENTRY
+								       : STOP_SYSCALL_RETURN,
 					.signo = SIGTRAP,
 					.syscall = number });
 }
@@ -310,8 +316,10 @@ void live_commit(struct tracer *tr, bool pending_first)
 			task_go(task);
 	}
 	live_release(live, true);
-	if (pending_first && !live->resumed_count && !live->queue_len && !live->told_len && live->procs)
-		live_tell(live, live->procs, live->procs->base.pid, (struct stop){ .kind = STOP_NO_RESUMED });
+	if (pending_first && !live->resumed_count && !live->queue_len && !live->told_len &&
+	    live->procs)
+		live_tell(live, live->procs, live->procs->base.pid,
+			  (struct stop){ .kind = STOP_NO_RESUMED });
 }
 
 void live_stop_all(struct tracer *tr)

@@ -41,9 +41,10 @@ int swpoints_clone(struct swpoints *to, const struct swpoints *from)
 	to->cap = from->count;
 	for (size_t i = 0; i < from->count; i++) {
 		const struct swpoint *p = &from->at[i];
-		to->at[to->count++] = (struct swpoint){
-			.addr = p->addr, .orig = p->orig, .wanted = p->wanted, .inserted = p->inserted
-		};
+		to->at[to->count++] = (struct swpoint){ .addr = p->addr,
+							.orig = p->orig,
+							.wanted = p->wanted,
+							.inserted = p->inserted };
 	}
 	to->changed = true;
 	return 0;
@@ -107,7 +108,8 @@ void swpoints_hide(const struct swpoints *s, uint64_t addr, uint8_t *bytes, size
 	}
 }
 
-void swpoints_cover(struct swpoints *s, uint64_t addr, const uint8_t *bytes, uint8_t *out, size_t len)
+void swpoints_cover(struct swpoints *s, uint64_t addr, const uint8_t *bytes, uint8_t *out,
+		    size_t len)
 {
 	memcpy(out, bytes, len);
 	for (size_t i = swpoints_from(s, addr); i < s->count && s->at[i].addr - addr < len; i++) {

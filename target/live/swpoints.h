@@ -17,21 +17,21 @@ enum { SWPOINTS_MAX = 65536, INT3 = 0xcc };
 struct ax;
 
 struct swpoint {
-	uint64_t    addr;
-	uint8_t     orig;
-	bool        wanted;
-	bool        inserted;
-	bool        persist;
+	uint64_t addr;
+	uint8_t orig;
+	bool wanted;
+	bool inserted;
+	bool persist;
 	struct ax **conditions;
-	size_t      condition_count;
+	size_t condition_count;
 	struct ax **commands;
-	size_t      command_count;
+	size_t command_count;
 };
 
 struct swpoints {
-	struct swpoint *at;        /* by address */
-	size_t          count, cap;
-	bool            changed;   /* wanted and inserted may differ somewhere */
+	struct swpoint *at; /* by address */
+	size_t count, cap;
+	bool changed; /* wanted and inserted may differ somewhere */
 };
 
 void swpoints_fini(struct swpoints *s);
@@ -47,6 +47,7 @@ void swpoint_forget(struct swpoint *p);
 /* Puts the covered bytes into what was read from memory at addr. */
 void swpoints_hide(const struct swpoints *s, uint64_t addr, uint8_t *bytes, size_t len);
 /* For a write of bytes at addr: the covered bytes change in the store, out gets what memory shall hold. */
-void swpoints_cover(struct swpoints *s, uint64_t addr, const uint8_t *bytes, uint8_t *out, size_t len);
+void swpoints_cover(struct swpoints *s, uint64_t addr, const uint8_t *bytes, uint8_t *out,
+		    size_t len);
 
 #endif

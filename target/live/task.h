@@ -23,132 +23,134 @@
 #include "target/x86/dregs.h"
 
 enum task_state {
-	TASK_NEW,      /* seized by the kernel on our behalf, its first stop is awaited */
+	TASK_NEW, /* seized by the kernel on our behalf, its first stop is awaited */
 	TASK_RUNNING,
 	TASK_STOPPED,
-	TASK_STUCK,    /* asked to stop, but the kernel keeps it: a vfork parent, an uninterruptible wait */
-	TASK_ZOMBIE,   /* leader that has exited while other threads live on; its status comes last */
-	TASK_GONE,     /* the process is gone; the leader's task stays until that was told */
+	TASK_STUCK, /* asked to stop, but the kernel keeps it: a vfork parent, an uninterruptible wait */
+	TASK_ZOMBIE, /* leader that has exited while other threads live on; its status comes last */
+	TASK_GONE,   /* the process is gone; the leader's task stays until that was told */
 };
 
 /* In which kind of ptrace-stop a stopped task is: decides how a signal can be given to it. */
 enum task_pstop {
-	PSTOP_EVENT,   /* ptrace event, interrupt, system call: a restart cannot inject a signal */
-	PSTOP_SIGNAL,  /* signal-delivery-stop: a restart delivers the signal it names, or none */
-	PSTOP_GROUP,   /* job-control stop */
+	PSTOP_EVENT,  /* ptrace event, interrupt, system call: a restart cannot inject a signal */
+	PSTOP_SIGNAL, /* signal-delivery-stop: a restart delivers the signal it names, or none */
+	PSTOP_GROUP,  /* job-control stop */
 };
 
 /* Stepping a task past a breakpoint of ours without letting anybody else miss it. */
 enum over_kind {
 	OVER_NONE,
-	OVER_SLOT,      /* a relocated copy is being stepped in the scratch slot */
-	OVER_IN_PLACE,  /* the breakpoint is lifted and everybody else in this memory stands still */
+	OVER_SLOT,     /* a relocated copy is being stepped in the scratch slot */
+	OVER_IN_PLACE, /* the breakpoint is lifted and everybody else in this memory stands still */
 };
 
 struct over {
 	enum over_kind kind;
-	uint64_t       from;      /* address of the instruction stepped over */
-	uint64_t       slot;      /* OVER_SLOT: where its copy is */
-	size_t         slot_len;
-	int            slot_no;
+	uint64_t from; /* address of the instruction stepped over */
+	uint64_t slot; /* OVER_SLOT: where its copy is */
+	size_t slot_len;
+	int slot_no;
 };
 
 struct deferred_signal {
-	siginfo_t               info;
+	siginfo_t info;
 	struct deferred_signal *next;
 };
 
 struct proc;
 
 struct task {
-	pid_t                   tid;
-	struct proc            *proc;
-	enum task_state         state;
-	enum task_pstop         pstop;
-	int                     stop_signo;       /* PSTOP_SIGNAL: what is about to be delivered */
-	bool                    interrupt_sent;   /* a PTRACE_INTERRUPT of ours may still be on its way */
-	bool                    interrupt_wanted; /* the client asked for it */
-	bool                    inject_expected;  /* inject_signo was queued by us to be delivered without a stop */
-	int                     inject_signo;
-	bool                    resumed;
-	bool                    marked;           /* resume() was called, commit() was not */
-	bool                    queued;           /* in the tracer's event queue */
-	bool                    stepping;         /* last restarted by PTRACE_SINGLESTEP */
-	bool                    in_kernel;        /* stands inside a system call: a step ends on the way out of it, nothing executed */
-	bool                    leaving_kernel;   /* that step is under way */
-	bool                    vforking;         /* waits in the kernel for its vfork child */
-	bool                    gp_valid, gp_dirty;
-	bool                    dregs_stale;      /* the debug registers must be written before it runs */
-	bool                    dregs_used;       /* some are set in the kernel */
-	bool                    has_pending;
-	uint64_t                pending_pc;       /* where it was when pending was made: an event is stale once it moved */
-	struct stop             pending;
-	struct stop             told;
-	bool                    pass_valid;       /* the breakpoint at pass_pc has been dealt with: step over it */
-	uint64_t                pass_pc;
-	struct resume           how;
-	struct over             over;
+	pid_t tid;
+	struct proc *proc;
+	enum task_state state;
+	enum task_pstop pstop;
+	int stop_signo;        /* PSTOP_SIGNAL: what is about to be delivered */
+	bool interrupt_sent;   /* a PTRACE_INTERRUPT of ours may still be on its way */
+	bool interrupt_wanted; /* the client asked for it */
+	bool inject_expected;  /* inject_signo was queued by us to be delivered without a stop */
+	int inject_signo;
+	bool resumed;
+	bool marked;   /* resume() was called, commit() was not */
+	bool queued;   /* in the tracer's event queue */
+	bool stepping; /* last restarted by PTRACE_SINGLESTEP */
+	bool in_kernel; /* stands inside a system call: a step ends on the way out of it, nothing executed */
+	bool leaving_kernel; /* that step is under way */
+	bool vforking;       /* waits in the kernel for its vfork child */
+	bool gp_valid, gp_dirty;
+	bool dregs_stale; /* the debug registers must be written before it runs */
+	bool dregs_used;  /* some are set in the kernel */
+	bool has_pending;
+	uint64_t
+		pending_pc; /* where it was when pending was made: an event is stale once it moved */
+	struct stop pending;
+	struct stop told;
+	bool pass_valid; /* the breakpoint at pass_pc has been dealt with: step over it */
+	uint64_t pass_pc;
+	struct resume how;
+	struct over over;
 	struct deferred_signal *deferred;
 	struct user_regs_struct gp;
-	UT_hash_handle          hh;
+	UT_hash_handle hh;
 };
 
 struct block {
-	uint64_t      addr;
-	size_t        size;
+	uint64_t addr;
+	size_t size;
 	struct block *next;
 };
 
 /* Memory and what is written into it. A vfork child shares its parent's. */
 struct space {
-	int             refs;
-	int             memfd;       /* /proc/PID/mem, read and write */
-	pid_t           pid;         /* a process that lives in it, for process_vm_readv */
-	unsigned        lifted;      /* > 0: breakpoints are kept out, an untraced vfork child runs in this memory */
+	int refs;
+	int memfd; /* /proc/PID/mem, read and write */
+	pid_t pid; /* a process that lives in it, for process_vm_readv */
+	unsigned
+		lifted; /* > 0: breakpoints are kept out, an untraced vfork child runs in this memory */
 	struct swpoints sw;
-	uint64_t        scratch;     /* address of the page for out-of-line copies; 0: none */
-	uint64_t        slots_used;  /* bit per slot */
-	struct block   *blocks;      /* what alloc() mapped */
+	uint64_t scratch;     /* address of the page for out-of-line copies; 0: none */
+	uint64_t slots_used;  /* bit per slot */
+	struct block *blocks; /* what alloc() mapped */
 };
 
 struct proc {
-	struct target    base;       /* first: a struct target * is a struct proc * */
-	struct live     *live;
-	struct space    *space;
-	struct task    **tasks;      /* by tid */
-	size_t           count, cap;
-	bool             launched;
-	bool             starting;   /* between fork and the program's exec: nothing is an event */
-	bool             hidden;     /* a vfork child nobody asked for, kept until it has memory of its own */
-	bool             gone;       /* exit is an event to be told, or was */
-	struct dregs     dregs;
-	struct swpoints  hw;         /* conditions and commands of the hardware breakpoints */
-	long            *catch;      /* system calls to stop at */
-	ssize_t          catch_count;/* -1: all */
-	struct proc     *vfork_parent; /* whose memory this child runs in; NULL: its own */
-	struct proc     *next;
+	struct target base; /* first: a struct target * is a struct proc * */
+	struct live *live;
+	struct space *space;
+	struct task **tasks; /* by tid */
+	size_t count, cap;
+	bool launched;
+	bool starting; /* between fork and the program's exec: nothing is an event */
+	bool hidden;   /* a vfork child nobody asked for, kept until it has memory of its own */
+	bool gone;     /* exit is an event to be told, or was */
+	struct dregs dregs;
+	struct swpoints hw;        /* conditions and commands of the hardware breakpoints */
+	long *catch;               /* system calls to stop at */
+	ssize_t catch_count;       /* -1: all */
+	struct proc *vfork_parent; /* whose memory this child runs in; NULL: its own */
+	struct proc *next;
 };
 
 struct live {
-	struct tracer        base;   /* first */
-	struct proc         *procs;
-	struct task         *tasks;  /* uthash by tid */
-	struct task        **queue;  /* tasks with an untold event that may be told */
-	size_t               queue_len, queue_cap;
-	struct task        **marked; /* resume()d since the last commit */
-	size_t               marked_len, marked_cap;
-	struct target_event *told;   /* ends and the like, which belong to no task any more */
-	size_t               told_len, told_cap;
-	int                 *strays; /* tid, status pairs: first stops that came before their parent's event */
-	size_t               stray_len, stray_cap;
-	int                  sigfd;
-	bool                 stopping;     /* stop_all() at work: nobody is restarted */
-	size_t               resumed_count;
-	struct task         *over_in_place;
+	struct tracer base; /* first */
+	struct proc *procs;
+	struct task *tasks;  /* uthash by tid */
+	struct task **queue; /* tasks with an untold event that may be told */
+	size_t queue_len, queue_cap;
+	struct task **marked; /* resume()d since the last commit */
+	size_t marked_len, marked_cap;
+	struct target_event *told; /* ends and the like, which belong to no task any more */
+	size_t told_len, told_cap;
+	int *strays; /* tid, status pairs: first stops that came before their parent's event */
+	size_t stray_len, stray_cap;
+	int sigfd;
+	bool stopping; /* stop_all() at work: nobody is restarted */
+	size_t resumed_count;
+	struct task *over_in_place;
 	struct tracer_events events;
-	sigset_t             pass, program;
-	bool                 program_set;
-	unsigned             seed;
+	sigset_t pass, program;
+	bool program_set;
+	unsigned seed;
 };
 
 static inline struct live *live_of(struct tracer *tr)

@@ -43,7 +43,8 @@ struct news wait_classify(int status, const siginfo_t *si)
 	case PTRACE_EVENT_CLONE: return (struct news){ NEWS_CLONE, 0 };
 	case PTRACE_EVENT_EXEC: return (struct news){ NEWS_EXEC, 0 };
 	case PTRACE_EVENT_STOP:
-		return signo == SIGTRAP ? (struct news){ NEWS_INTERRUPT, 0 } : (struct news){ NEWS_GROUP_STOP, signo };
+		return signo == SIGTRAP ? (struct news){ NEWS_INTERRUPT, 0 }
+					: (struct news){ NEWS_GROUP_STOP, signo };
 	default: return (struct news){ NEWS_INTERRUPT, 0 };
 	}
 

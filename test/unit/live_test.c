@@ -121,7 +121,8 @@ static void go_all(struct target *t, enum resume_action action, pid_t only)
 	struct resume cont = { .action = RESUME_CONT }, how = { .action = action };
 	while (t->ops->next_thread(t, tid, &tid) == 0 && tid) {
 		if (!only || tid == only)
-			assert_int_equal(t->ops->run->resume(t, tid, tid == only ? &how : &cont), 0);
+			assert_int_equal(t->ops->run->resume(t, tid, tid == only ? &how : &cont),
+					 0);
 	}
 	tr->ops->commit(tr, true);
 }
@@ -159,7 +160,9 @@ static void insert(struct target *t, enum point_kind kind, uint64_t addr, uint64
 
 static void takes_out(struct target *t, enum point_kind kind, uint64_t addr, uint64_t len)
 {
-	assert_int_equal(t->ops->points->remove(t, &(struct point){ .kind = kind, .addr = addr, .len = len }), 0);
+	assert_int_equal(t->ops->points->remove(
+				 t, &(struct point){ .kind = kind, .addr = addr, .len = len }),
+			 0);
 }
 
 static void hits_a_breakpoint_as_often_as_it_is_run(void **state _unused_)
@@ -431,7 +434,8 @@ static void kill_ends_it(void **state _unused_)
 
 static int set_up(void **state _unused_)
 {
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		      0);
 	tr = live_tracer_new(NULL);
 	if (getenv("LIVE_LOG"))
 		log_enable("all", NULL);
