@@ -96,34 +96,12 @@ static void settle(struct session *s)
 	stops_settle(s);
 }
 
-/* A body as a person and a replaying test can read it: what is not plain text is written \xNN. */
-static void log_body(const char *way, const uint8_t *body, size_t len)
-{
-	enum { SHOWN = 512 };
-	_cleanup_buf_ struct buf text;
-
-	if (!log_on(LOG_PACKET))
-		return;
-	buf_init(&text, SHOWN * 4 + 64);
-	for (size_t i = 0; i < len && i < SHOWN; i++) {
-		if (body[i] >= ' ' && body[i] <= '~' && body[i] != '\\')
-			buf_putc(&text, body[i]);
-		else
-			buf_printf(&text, "\\x%02x", body[i]);
-	}
-	if (len > SHOWN)
-		buf_printf(&text, " ... (%zu bytes)", len);
-	const char *shown = buf_cstr(&text);
-	log_debug(LOG_PACKET, "%s %s", way, shown ? shown : "");
-}
-
 static void send_reply(struct session *s)
 {
 	if (buf_error(&s->reply)) {
 		buf_reset(&s->reply);
 		reply_error(&s->reply, ENOMEM);
 	}
-	log_body("<-", s->reply.data, s->reply.len);
 	conn_send(s->conn, s->reply.data, s->reply.len);
 	if (s->no_ack_next)
 		conn_set_no_ack(s->conn);
@@ -133,7 +111,6 @@ static void send_reply(struct session *s)
 void session_packet(struct session *s, uint8_t *body, size_t len)
 {
 	settle(s);
-	log_body("->", body, len);
 	buf_reset(&s->reply);
 	buf_reset(&s->scratch);
 	s->quiet = false;

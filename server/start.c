@@ -1,0 +1,163 @@
+#include "server/start.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "server/findproc.h"
+#include "server/inferior.h"
+#include "server/server.h"
+#include "target/live/permit.h"
+
+/* The lines that scripts read are gdbserver's; the other servers we stand for say nothing. */
+static bool speaks(const struct server *srv)
+{
+	return srv->opt->as == AS_GDBSERVER;
+}
+
+int server_launch(struct server *srv, const struct launch *how, struct target **ret,
+		  struct err *err)
+{
+	struct target *t;
+	int r = srv->tracer->ops->launch(srv->tracer, how, &t, err);
+	if (r < 0)
+		return r;
+	if (speaks(srv))
+		say("Process %s created; pid = %d", how->argv[0], t->pid);
+	*ret = t;
+	return 0;
+}
+
+int server_attach(struct server *srv, pid_t pid, struct target **ret, struct err *err)
+{
+	struct err why = { 0 };
+	struct target *t;
+
+	int r = permit_check(pid, &why);
+	if (!r)
+		r = srv->tracer->ops->attach(srv->tracer, pid, &t, &why);
+	if (r < 0) {
+		/* Exactly as gdbserver says it, number and all: there are scripts that look for it. */
+		const char *number =
+			r == -ESRCH && !strcmp(why.text, "No such process") ? " (3)" : "";
+		return err_set(err, r, "Cannot attach to process %d: %s%s", pid, err_text(&why, r),
+			       number);
+	}
+	if (speaks(srv))
+		say("Attached; pid = %d", t->pid);
+	*ret = t;
+	return 0;
+}
+
+int start_prepare(struct server *srv, struct err *err)
+{
+	const struct options *o = srv->opt;
+	struct launching *l = &srv->inferiors->launching;
+	int r = 0;
+
+	for (size_t i = 0; !r && o->env && o->env[i]; i++) {
+		const char *equals = strchr(o->env[i], '=');
+		r = launching_set_env(l, o->env[i], (size_t)(equals - o->env[i]), equals + 1);
+	}
+	for (int i = 0; !r && i < 3; i++) {
+		if (o->stdio[i])
+			r = launching_set_stdio(l, i, o->stdio[i]);
+	}
+	if (!r && o->wrapper)
+		r = launching_set_wrapper(l, o->wrapper);
+	if (!r && o->program)
+		r = launching_set_program(l, o->program);
+	l->aslr = o->aslr;
+	l->shell = o->shell;
+	l->raw_args = o->raw_args;
+	return r < 0 ? err_set(err, r, "no memory for the command line") : 0;
+}
+
+/* ---- which process ---- */
+
+static long long now_ms(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000ll + ts.tv_nsec / 1000000;
+}
+
+static int wait_for_process(const struct options *o, pid_t *ret, struct err *err)
+{
+	struct timespec pause = { .tv_sec = o->wait_interval_us / 1000000,
+				  .tv_nsec = o->wait_interval_us % 1000000 * 1000l };
+	long long end = now_ms() + o->wait_s * 1000ll;
+	struct findproc f;
+
+	int r = findproc_begin(&f, o->attach_name);
+	if (r < 0)
+		return err_set(err, r, "cannot wait for '%s': %s", o->attach_name, strerror(-r));
+	pid_t pid;
+	while (!(pid = findproc_poll(&f)) && (!o->wait_s || now_ms() < end))
+		nanosleep(&pause, NULL);
+	findproc_fini(&f);
+	if (!pid)
+		return err_set(err, -ESRCH, "no process named '%s' started within %u s",
+			       o->attach_name, o->wait_s);
+	*ret = pid;
+	return 0;
+}
+
+static int choose_process(const struct options *o, pid_t *ret, struct err *err)
+{
+	if (!o->attach_name) {
+		*ret = o->attach_pid;
+		return 0;
+	}
+	return o->wait_for ? wait_for_process(o, ret, err)
+			   : findproc_by_name(o->attach_name, ret, err);
+}
+
+/* ---- starting ---- */
+
+static int take_over(struct server *srv, struct target *t, struct err *err)
+{
+	if (inferiors_add(srv->inferiors, t))
+		return 0;
+	if (t->ops->run->launched(t))
+		t->ops->run->kill(t);
+	else
+		t->ops->run->detach(t, false);
+	t->ops->close(t);
+	return err_set(err, -ENOMEM, "no memory for process %d", t->pid);
+}
+
+int start_debuggee(struct server *srv, struct err *err)
+{
+	const struct options *o = srv->opt;
+	struct target *t;
+	struct launch how;
+	pid_t pid;
+	int r;
+
+	if (o->attach) {
+		r = choose_process(o, &pid, err);
+		if (!r)
+			r = server_attach(srv, pid, &t, err);
+	} else if (o->program) {
+		launching_fill(&srv->inferiors->launching, &how);
+		r = server_launch(srv, &how, &t, err);
+	} else {
+		return 0;
+	}
+	return r < 0 ? r : take_over(srv, t, err);
+}
+
+int start_exit_code(const struct server *srv, int error)
+{
+	switch (error) {
+	case -EPERM: return EXIT_NOT_PERMITTED;
+	case -EACCES: return srv->opt->attach ? EXIT_NOT_PERMITTED : EXIT_FAILED;
+	case -ESRCH:
+	case -ENOENT: return EXIT_NOT_FOUND;
+	case -EINVAL: return EXIT_USAGE;
+	default: return EXIT_FAILED;
+	}
+}
