@@ -256,8 +256,7 @@ int live_launch(struct tracer *tr, const struct launch *how, struct target **ret
 	task->has_pending = false;
 	task_unqueue(task);
 	task_set_resumed(task, false);
-	/* Started, not stopped by something: the client is told of a trap, as every debug server does. */
-	task->told = (struct stop){ .kind = STOP_EXEC };
+	task->told = (struct stop){ 0 };
 	*ret = &p->base;
 	return 0;
 }

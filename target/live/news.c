@@ -660,6 +660,10 @@ void live_news(struct live *live, pid_t tid, int status)
 		task_exited(task, news);
 	else if (news.kind != NEWS_CONTINUED)
 		task_stopped(task, news);
+	if (live->release_due && !live->stopping) {
+		live->release_due = false;
+		live_release(live, false);
+	}
 }
 
 static void drain_sigfd(struct live *live)

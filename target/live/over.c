@@ -55,13 +55,29 @@ bool over_start(struct task *task, int signo)
 	return in_place_start(task, point);
 }
 
+/* The int3 is back; true: others may be waiting for that. */
+static bool over_end(struct task *task)
+{
+	struct live *live = task->proc->live;
+	bool in_place = live->over_in_place == task;
+
+	task->over = (struct over){ 0 };
+	if (!in_place)
+		return false;
+	live->over_in_place = NULL;
+	task->proc->space->sw.changed = true;
+	space_sync(task->proc->space);
+	live->release_due = true;
+	return true;
+}
+
 bool over_news(struct task *task, struct news *news)
 {
 	struct user_regs_struct *gp;
 	uint64_t from = task->over.from;
 
 	(void)news;
-	over_finish(task);
+	over_end(task);
 	if (task_gp(task, &gp) < 0 || gp->rip != from)
 		task->pass_valid = false;
 	return false;
@@ -69,16 +85,8 @@ bool over_news(struct task *task, struct news *news)
 
 void over_finish(struct task *task)
 {
-	struct live *live = task->proc->live;
-	bool in_place = live->over_in_place == task;
-
-	task->over = (struct over){ 0 };
-	if (!in_place)
-		return;
-	live->over_in_place = NULL;
-	task->proc->space->sw.changed = true;
-	space_sync(task->proc->space);
-	live_release(live, false);
+	if (over_end(task))
+		live_release(task->proc->live, false);
 }
 
 void over_abort(struct task *task)

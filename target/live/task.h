@@ -147,6 +147,7 @@ struct live {
 	bool stopping; /* stop_all() at work: nobody is restarted */
 	size_t resumed_count;
 	struct task *over_in_place;
+	bool release_due; /* it has finished: those who waited may run */
 	struct tracer_events events;
 	sigset_t pass, program;
 	bool program_set;
