@@ -176,8 +176,10 @@ void stops_put_state(struct session *s, struct inferior *inf, int64_t id, struct
 
 	if (tid && run && run->last_stop(inf->target, tid, &stop) < 0)
 		stop = (struct stop){ 0 };
+	if (inf->fresh) /* it was started, which is no event: told of an exec, gdb follows it and resumes */
+		stop = (struct stop){ 0 };
 	struct stop_reply sr = stops_describe(inf, id, &stop, note && note->stop_asked);
-	if (stop.kind == STOP_NONE && inf->fresh)
+	if (inf->fresh)
 		sr.signal = SIGNALS_TRAP;
 	put_stopped(s, inf, id, &sr, b);
 }
