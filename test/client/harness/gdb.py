@@ -69,7 +69,6 @@ class Gdb:
         self.stops = []             # reported and not yet asked for
         self.notes = []             # =… records
         self.console = []           # console and target text since the last command
-        self._running = None
         self.may_lose_connection = False
         self.home = tempfile.mkdtemp(prefix="gdb-home-")
         env = dict(os.environ, HOME=self.home, XDG_CACHE_HOME=self.home, TERM="dumb", LC_ALL="C.UTF-8", SHELL="/bin/sh")
@@ -111,12 +110,8 @@ class Gdb:
         record = mi.parse(line)
         if record is None:
             self.console.append(line + "\n")
-        elif record.kind == "*":
-            if record.name == "stopped":
-                self.stops.append(Stop(record.results))
-            self._running = record.name
-        elif record.kind == "(gdb)" and self._running == "running":
-            self._running = "at the prompt"
+        elif record.kind == "*" and record.name == "stopped":
+            self.stops.append(Stop(record.results))
         elif record.kind == "=":
             self.notes.append(record)
         elif record.kind in ("~", "@", "&"):
@@ -138,6 +133,9 @@ class Gdb:
             if record and record.kind == "^" and record.token == token:
                 if record.name == "error":
                     raise GdbError(record.results.get("msg", ""))
+                # gdb is not ready for the next command, nor for an interrupt, until it prompts.
+                while record.name == "running" and self._next(end).kind != "(gdb)":
+                    pass
                 return record.results
 
     def cli(self, command, limit=None):
@@ -261,10 +259,6 @@ class Gdb:
 
     def interrupt(self):
         """Ctrl-C, as a person and MIEngine do it: SIGINT to gdb, which sends 0x03."""
-        end = time.monotonic() + wait.LIMIT
-        while self._running != "at the prompt":     # before that gdb takes it for the end of a command
-            assert not self.stops, self.stops
-            self._next(end)
         self._note("#", "SIGINT")
         os.kill(self.process.pid, signal.SIGINT)
 
