@@ -27,9 +27,9 @@ static uint64_t auxv_value(const void *auxv, size_t len, uint64_t type)
 }
 
 struct segments {
-	uint64_t at;       /* address of the program headers */
-	uint64_t bias;     /* added to the file's addresses */
-	uint64_t dynamic;  /* address of the dynamic section; 0: none */
+	uint64_t at;      /* address of the program headers */
+	uint64_t bias;    /* added to the file's addresses */
+	uint64_t dynamic; /* address of the dynamic section; 0: none */
 };
 
 /*
@@ -113,7 +113,7 @@ int linkmap_namespace(const struct mem *mem, uint64_t rd, uint64_t *ret_first, u
 
 int linkmap_read(const struct mem *mem, uint64_t lm, struct linkmap_object *ret)
 {
-	uint64_t fields[5];  /* l_addr l_name l_ld l_next l_prev */
+	uint64_t fields[5]; /* l_addr l_name l_ld l_next l_prev */
 
 	int r = mem_read(mem, lm, fields, sizeof(fields));
 	if (r < 0)

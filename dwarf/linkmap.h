@@ -12,17 +12,17 @@
 #include "base/mem.h"
 
 enum {
-	LINKMAP_OBJECTS_MAX    = 65536,
+	LINKMAP_OBJECTS_MAX = 65536,
 	LINKMAP_NAMESPACES_MAX = 256,
-	LINKMAP_NAME_MAX       = 4096,
+	LINKMAP_NAME_MAX = 4096,
 };
 
 struct linkmap_object {
-	uint64_t lm;      /* its struct link_map */
-	uint64_t addr;    /* l_addr: what was added to its addresses */
-	uint64_t ld;      /* l_ld: its dynamic section */
+	uint64_t lm;   /* its struct link_map */
+	uint64_t addr; /* l_addr: what was added to its addresses */
+	uint64_t ld;   /* l_ld: its dynamic section */
 	uint64_t prev, next;
-	char     name[LINKMAP_NAME_MAX];  /* may be empty (the program itself) */
+	char name[LINKMAP_NAME_MAX]; /* may be empty (the program itself) */
 };
 
 /*

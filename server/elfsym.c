@@ -10,8 +10,8 @@ static Elf *open_elf(int fd)
 
 	elf_version(EV_CURRENT);
 	Elf *elf = elf_begin(fd, ELF_C_READ_MMAP, NULL);
-	if (elf && elf_kind(elf) == ELF_K_ELF && gelf_getehdr(elf, &eh) && eh.e_machine == EM_X86_64 &&
-	    gelf_getclass(elf) == ELFCLASS64)
+	if (elf && elf_kind(elf) == ELF_K_ELF && gelf_getehdr(elf, &eh) &&
+	    eh.e_machine == EM_X86_64 && gelf_getclass(elf) == ELFCLASS64)
 		return elf;
 	elf_end(elf);
 	return NULL;
@@ -29,10 +29,12 @@ static int match(const char *name, uint64_t addr, struct elfsym *wanted, size_t 
 	return 0;
 }
 
-static int search_table(Elf *elf, Elf_Scn *scn, const GElf_Shdr *sh, uint64_t bias, struct elfsym *wanted, size_t count)
+static int search_table(Elf *elf, Elf_Scn *scn, const GElf_Shdr *sh, uint64_t bias,
+			struct elfsym *wanted, size_t count)
 {
 	Elf_Data *data = elf_getdata(scn, NULL);
-	size_t n = data && sh->sh_entsize == sizeof(Elf64_Sym) ? data->d_size / sizeof(Elf64_Sym) : 0;
+	size_t n =
+		data && sh->sh_entsize == sizeof(Elf64_Sym) ? data->d_size / sizeof(Elf64_Sym) : 0;
 	int found = 0;
 
 	for (size_t i = 0; i < n && i < INT32_MAX; i++) {
@@ -56,7 +58,8 @@ int elfsym_find(int fd, uint64_t bias, struct elfsym *wanted, size_t count)
 		return -ENOEXEC;
 	while ((scn = elf_nextscn(elf, scn))) {
 		GElf_Shdr sh;
-		if (gelf_getshdr(scn, &sh) && (sh.sh_type == SHT_SYMTAB || sh.sh_type == SHT_DYNSYM))
+		if (gelf_getshdr(scn, &sh) &&
+		    (sh.sh_type == SHT_SYMTAB || sh.sh_type == SHT_DYNSYM))
 			found += search_table(elf, scn, &sh, bias, wanted, count);
 	}
 	elf_end(elf);

@@ -12,8 +12,8 @@
 
 struct elfsym {
 	const char *name;
-	uint64_t    addr;
-	bool        found;
+	uint64_t addr;
+	bool found;
 };
 
 /*

@@ -19,8 +19,8 @@
 enum { HOSTIO_FILES_MAX = 256 };
 
 struct hostio {
-	int    fds[HOSTIO_FILES_MAX];  /* by the client's number; -1: free */
-	int    root;                   /* of the chosen namespace; -1: the server's own */
+	int fds[HOSTIO_FILES_MAX]; /* by the client's number; -1: free */
+	int root;                  /* of the chosen namespace; -1: the server's own */
 };
 
 void hostio_init(struct hostio *io);
@@ -31,7 +31,8 @@ int hostio_setfs(struct hostio *io, pid_t pid);
 int hostio_open(struct hostio *io, const char *path, int flags, mode_t mode);
 int hostio_close(struct hostio *io, uint64_t fd);
 ssize_t hostio_pread(struct hostio *io, uint64_t fd, void *into, size_t len, uint64_t offset);
-ssize_t hostio_pwrite(struct hostio *io, uint64_t fd, const void *from, size_t len, uint64_t offset);
+ssize_t hostio_pwrite(struct hostio *io, uint64_t fd, const void *from, size_t len,
+		      uint64_t offset);
 int hostio_fstat(struct hostio *io, uint64_t fd, struct stat *ret);
 int hostio_stat(struct hostio *io, const char *path, bool follow, struct stat *ret);
 int hostio_unlink(struct hostio *io, const char *path);

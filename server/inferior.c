@@ -143,7 +143,8 @@ pid_t inferiors_unattended(struct inferiors *all, const struct target_event *ev)
 	}
 	if (ev->stop.kind == STOP_EXEC && inf)
 		inferior_execed(inf);
-	if (t->ops->run && ev->stop.kind != STOP_THREAD_EXITED && ev->stop.kind != STOP_NO_RESUMED) {
+	if (t->ops->run && ev->stop.kind != STOP_THREAD_EXITED &&
+	    ev->stop.kind != STOP_NO_RESUMED) {
 		run_on(t, ev->tid);
 		t->tracer->ops->commit(t->tracer, false);
 	}

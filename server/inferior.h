@@ -18,38 +18,38 @@ struct threaddb;
 
 /* What is known about one OS thread beyond what the target says. Only threads with something to note have one. */
 struct thread_note {
-	pid_t         tid;
-	struct resume doing;       /* a step or range that was asked for; CONT: nothing to go on with */
-	bool          is_doing;
-	bool          stop_asked;  /* vCont;t: its STOP_INTERRUPT is reported with signal 0 */
-	unsigned      options;     /* QThreadOptions */
+	pid_t tid;
+	struct resume doing; /* a step or range that was asked for; CONT: nothing to go on with */
+	bool is_doing;
+	bool stop_asked;  /* vCont;t: its STOP_INTERRUPT is reported with signal 0 */
+	unsigned options; /* QThreadOptions */
 };
 
 enum {
 	THREAD_OPTION_CLONE = 1,
-	THREAD_OPTION_EXIT  = 2,
+	THREAD_OPTION_EXIT = 2,
 };
 
 struct inferior {
-	struct inferior    *next;
-	struct inferiors   *all;
-	struct target      *target;
-	pid_t               pid;
-	struct threadview  *view;
+	struct inferior *next;
+	struct inferiors *all;
+	struct target *target;
+	pid_t pid;
+	struct threadview *view;
 	struct thread_note *notes;
-	size_t              note_count, note_room;
-	bool                attached;      /* qAttached: 1 */
-	bool                fresh;         /* launched and not yet run: '?' says SIGTRAP */
-	bool                catching;      /* QCatchSyscalls is on */
-	uint64_t            r_debug;       /* 0: not found yet */
-	struct threaddb    *threaddb;      /* NULL: not needed yet */
+	size_t note_count, note_room;
+	bool attached;             /* qAttached: 1 */
+	bool fresh;                /* launched and not yet run: '?' says SIGTRAP */
+	bool catching;             /* QCatchSyscalls is on */
+	uint64_t r_debug;          /* 0: not found yet */
+	struct threaddb *threaddb; /* NULL: not needed yet */
 };
 
 struct inferiors {
-	struct inferior    *first;
-	size_t              count;
-	struct target_event last;          /* reported last; target NULL: none, or its process is gone */
-	struct launching    launching;
+	struct inferior *first;
+	size_t count;
+	struct target_event last; /* reported last; target NULL: none, or its process is gone */
+	struct launching launching;
 };
 
 void inferiors_init(struct inferiors *all);

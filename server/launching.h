@@ -12,15 +12,16 @@
 #include "target/target.h"
 
 struct launching {
-	char **argv;      /* NULL-terminated; NULL: no program has been named */
-	char **envp;      /* the server's environment with the client's changes; NULL: the server's as it is */
-	char **wrapper;   /* NULL-terminated; NULL: none */
-	char  *cwd;       /* NULL: the server's */
-	char  *stdio[3];  /* NULL: inherited */
-	int    stdio_fd[3]; /* -1, or what the server gives the program instead of its own (borrowed) */
-	bool   aslr;
-	bool   shell;
-	bool   raw_args;  /* the arguments are one string in shell syntax */
+	char **argv; /* NULL-terminated; NULL: no program has been named */
+	char **envp; /* the server's environment with the client's changes; NULL: the server's as it is */
+	char **wrapper; /* NULL-terminated; NULL: none */
+	char *cwd;      /* NULL: the server's */
+	char *stdio[3]; /* NULL: inherited */
+	int stdio_fd
+		[3]; /* -1, or what the server gives the program instead of its own (borrowed) */
+	bool aslr;
+	bool shell;
+	bool raw_args; /* the arguments are one string in shell syntax */
 };
 
 /* gdbserver's defaults: no address randomisation, started through the shell. */

@@ -42,9 +42,9 @@ static void set_all(bool on)
 static bool debug_component(struct session *s, const char *name, bool on)
 {
 	static const struct {
-		const char       *name;
+		const char *name;
 		enum log_category categories[3];
-		size_t            count;
+		size_t count;
 	} components[] = {
 		{ "threads", { LOG_STOP, LOG_RUN, LOG_GO }, 3 },
 		{ "remote", { LOG_PACKET, LOG_FRAME }, 2 },
@@ -88,7 +88,8 @@ static bool set_debug(struct session *s, char *rest)
 	return true;
 }
 
-static bool set_category(struct session *s, char *rest, enum log_category category, const char *what)
+static bool set_category(struct session *s, char *rest, enum log_category category,
+			 const char *what)
 {
 	char *word = strtok_r(NULL, " ", &rest);
 	int on = word ? parse_switch(word) : -1;
@@ -123,7 +124,8 @@ static bool set_debug_format(struct session *s, char *rest)
 	unsigned flags = LOG_FORMAT_NONE;
 	const char *last = NULL;
 
-	for (char *word = list ? strtok_r(list, ",", &more) : NULL; word; word = strtok_r(NULL, ",", &more)) {
+	for (char *word = list ? strtok_r(list, ",", &more) : NULL; word;
+	     word = strtok_r(NULL, ",", &more)) {
 		if (!strcmp(word, "all")) {
 			flags = LOG_FORMAT_TIMESTAMP;
 			last = "All extra debug format options enabled.\n";
@@ -184,9 +186,11 @@ static bool show_thread_db_path(struct session *s, char *rest)
 
 static bool show_debug(struct session *s, char *rest)
 {
-	static const char *const names[] = { [LOG_FRAME] = "frame", [LOG_PACKET] = "packet", [LOG_STOP] = "stop",
-					     [LOG_RUN] = "run",	    [LOG_POINTS] = "points", [LOG_IMAGE] = "image",
-					     [LOG_GO] = "go",	    [LOG_LOOP] = "loop" };
+	static const char *const names[] = {
+		[LOG_FRAME] = "frame", [LOG_PACKET] = "packet", [LOG_STOP] = "stop",
+		[LOG_RUN] = "run",     [LOG_POINTS] = "points", [LOG_IMAGE] = "image",
+		[LOG_GO] = "go",       [LOG_LOOP] = "loop"
+	};
 	(void)rest;
 	for (int c = 0; c < LOG_CATEGORIES; c++)
 		print(s, "debug output of %s is %s\n", names[c], log_on(c) ? "on" : "off");
@@ -211,23 +215,30 @@ static bool do_help(struct session *s, char *rest)
 
 static const struct {
 	const char *name;
-	const char *arguments;  /* NULL: not in the help, an older spelling */
+	const char *arguments; /* NULL: not in the help, an older spelling */
 	const char *help;
 	bool (*serve)(struct session *s, char *rest);
 } commands[] = {
 	{ "help", "", "Show this list", do_help },
 	{ "set debug", " <0|1>", "Enable general debugging messages", set_debug },
 	{ "set debug", " COMPONENT <off|on>",
-	  "Enable debugging messages for COMPONENT, which is\n    one of: all, threads, remote, event-loop.", set_debug },
-	{ "set debug-hw-points", " <0|1>", "Enable h/w breakpoint/watchpoint debugging messages", set_debug_hw },
-	{ "set remote-debug", " <0|1>", "Enable remote protocol debugging messages", set_remote_debug },
-	{ "set event-loop-debug", " <0|1>", "Enable event loop debugging messages", set_event_loop_debug },
+	  "Enable debugging messages for COMPONENT, which is\n    one of: all, threads, remote, "
+	  "event-loop.",
+	  set_debug },
+	{ "set debug-hw-points", " <0|1>", "Enable h/w breakpoint/watchpoint debugging messages",
+	  set_debug_hw },
+	{ "set remote-debug", " <0|1>", "Enable remote protocol debugging messages",
+	  set_remote_debug },
+	{ "set event-loop-debug", " <0|1>", "Enable event loop debugging messages",
+	  set_event_loop_debug },
 	{ "set debug-format", " option1[,option2,...]",
-	  "Add additional information to debugging messages\n    Options: all, none, timestamp", set_debug_format },
-	{ "set debug-file", " [FILE]", "Write debugging messages to FILE, or to standard error", set_debug_file },
+	  "Add additional information to debugging messages\n    Options: all, none, timestamp",
+	  set_debug_format },
+	{ "set debug-file", " [FILE]", "Write debugging messages to FILE, or to standard error",
+	  set_debug_file },
 	{ "show debug", "", "Show which debugging messages are on", show_debug },
-	{ "set libthread-db-search-path", " [PATH]", "Where libthread_db is looked for: folders, $sdir, $pdir",
-	  set_thread_db_path },
+	{ "set libthread-db-search-path", " [PATH]",
+	  "Where libthread_db is looked for: folders, $sdir, $pdir", set_thread_db_path },
 	{ "show libthread-db-search-path", "", "Show that path", show_thread_db_path },
 	{ "exit", "", "Quit GDBserver", do_exit },
 };
@@ -237,7 +248,8 @@ static void print_help(struct session *s)
 	print(s, "The following monitor commands are supported:\n");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (commands[i].arguments)
-			print(s, "  %s%s\n    %s\n", commands[i].name, commands[i].arguments, commands[i].help);
+			print(s, "  %s%s\n    %s\n", commands[i].name, commands[i].arguments,
+			      commands[i].help);
 }
 
 /* The name may be several words; what follows is the arguments. NULL: another command. */

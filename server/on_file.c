@@ -156,8 +156,8 @@ static void file_readlink(struct session *s, struct args *a)
 
 /* Sorted by name. */
 static const struct file_op ops[] = {
-	{ "close", file_close },   { "fstat", file_fstat },   { "lstat", file_lstat },
-	{ "open", file_open },     { "pread", file_pread },   { "pwrite", file_pwrite },
+	{ "close", file_close },       { "fstat", file_fstat }, { "lstat", file_lstat },
+	{ "open", file_open },         { "pread", file_pread }, { "pwrite", file_pwrite },
 	{ "readlink", file_readlink }, { "setfs", file_setfs }, { "stat", file_stat },
 	{ "unlink", file_unlink },
 };
@@ -167,7 +167,8 @@ void on_file(struct session *s, struct args *a)
 	args_skip(a, ':');
 	struct args name = args_upto(a, ':');
 	const struct file_op *op =
-		args_ok(a) ? packet_find(ops, ARRAY_SIZE(ops), sizeof(*ops), name.data, name.len) : NULL;
+		args_ok(a) ? packet_find(ops, ARRAY_SIZE(ops), sizeof(*ops), name.data, name.len)
+			   : NULL;
 	if (op)
 		op->serve(s, a);
 }

@@ -66,14 +66,16 @@ void on_env_hex(struct session *s, struct args *a)
 	if (!eq)
 		args_fail(a);
 	else
-		put_outcome(s, launching_set_env(&s->inferiors->launching, text, (size_t)(eq - text), eq + 1));
+		put_outcome(s, launching_set_env(&s->inferiors->launching, text,
+						 (size_t)(eq - text), eq + 1));
 }
 
 void on_env_unset(struct session *s, struct args *a)
 {
 	const char *name = take_text(s, a);
 	if (name)
-		put_outcome(s, launching_set_env(&s->inferiors->launching, name, strlen(name), NULL));
+		put_outcome(s,
+			    launching_set_env(&s->inferiors->launching, name, strlen(name), NULL));
 }
 
 void on_env_reset(struct session *s, struct args *a)
@@ -171,7 +173,8 @@ void on_run(struct session *s, struct args *a)
 	int r = 0;
 
 	/* A bare vRun; or vRun starts what was started last. */
-	if (args_ok(a) && n && !(n == 1 && !s->scratch.data[offsets[0]] && s->inferiors->launching.argv))
+	if (args_ok(a) && n &&
+	    !(n == 1 && !s->scratch.data[offsets[0]] && s->inferiors->launching.argv))
 		r = set_program(s, offsets, n);
 	free(offsets);
 	if (!args_ok(a))

@@ -113,9 +113,9 @@ void on_mem_write_binary(struct session *s, struct args *a)
 
 struct search {
 	struct inferior *inf;
-	const uint8_t   *pattern;
-	size_t           pattern_len;
-	uint8_t         *window;  /* CHUNK + pattern_len bytes */
+	const uint8_t *pattern;
+	size_t pattern_len;
+	uint8_t *window; /* CHUNK + pattern_len bytes */
 };
 
 /* 1 and the address; 0: not there; -errno: memory ended before it was found. */

@@ -13,7 +13,8 @@ static void free_expressions(struct ax **list, size_t count)
 }
 
 /* One X<len>,<hex> of a list; the bytecode is compiled at once. */
-static int take_expression(struct session *s, struct args *a, struct ax ***list, size_t *count, struct err *err)
+static int take_expression(struct session *s, struct args *a, struct ax ***list, size_t *count,
+			   struct err *err)
 {
 	args_skip(a, 'X');
 	uint64_t len = args_hex_max(a, AX_CODE_MAX);
@@ -48,7 +49,8 @@ static int take_options(struct session *s, struct args *a, struct point *p, stru
 		while (r == 0 && args_peek(a) == 'X')
 			r = take_expression(s, a, &p->conditions, &p->condition_count, err);
 	}
-	return r == 0 && !args_done(a) ? err_set(err, -EINVAL, "a breakpoint packet is malformed") : r;
+	return r == 0 && !args_done(a) ? err_set(err, -EINVAL, "a breakpoint packet is malformed")
+				       : r;
 }
 
 static bool take_place(struct args *a, struct point *p)
@@ -104,14 +106,14 @@ static void drop(struct session *s, struct args *a, enum point_kind kind)
 		reply_ok(&s->reply);
 }
 
-#define POINT_HANDLERS(name, kind)                           \
-	void on_point_##name(struct session *s, struct args *a) \
-	{                                                    \
-		insert(s, a, kind);                          \
-	}                                                    \
+#define POINT_HANDLERS(name, kind)                                \
+	void on_point_##name(struct session *s, struct args *a)   \
+	{                                                         \
+		insert(s, a, kind);                               \
+	}                                                         \
 	void on_unpoint_##name(struct session *s, struct args *a) \
-	{                                                    \
-		drop(s, a, kind);                            \
+	{                                                         \
+		drop(s, a, kind);                                 \
 	}
 POINT_HANDLERS(sw, POINT_SW)
 POINT_HANDLERS(hw, POINT_HW)

@@ -14,7 +14,8 @@ static void put_unavailable(struct buf *b, size_t bytes)
 }
 
 /* A register this thread cannot show is xx; a thread that cannot be asked at all is an error. */
-static int put_register(struct session *s, struct view_regs *r, const struct tdesc_reg *reg, struct buf *b)
+static int put_register(struct session *s, struct view_regs *r, const struct tdesc_reg *reg,
+			struct buf *b)
 {
 	uint8_t bytes[X86_REG_SIZE_MAX];
 	int ours = s->regs.x86[reg->number];
@@ -79,7 +80,8 @@ static bool take_value(struct args *a, size_t size, uint8_t *bytes, bool *ret_gi
 	return args_ok(a);
 }
 
-static int set_register(struct session *s, struct view_regs *r, const struct tdesc_reg *reg, const uint8_t *bytes)
+static int set_register(struct session *s, struct view_regs *r, const struct tdesc_reg *reg,
+			const uint8_t *bytes)
 {
 	int ours = s->regs.x86[reg->number];
 	return ours < 0 ? -ENODATA : view_regs_set(r, (unsigned)ours, bytes);
@@ -127,7 +129,8 @@ void on_write_all(struct session *s, struct args *a)
 			return;
 		}
 		/* gdb writes back zeros for what it read as unavailable. */
-		if (given && set_register(s, &r, reg, bytes) < 0 && x86_reg_is_gp((unsigned)s->regs.x86[i])) {
+		if (given && set_register(s, &r, reg, bytes) < 0 &&
+		    x86_reg_is_gp((unsigned)s->regs.x86[i])) {
 			session_error(s, 1);
 			return;
 		}

@@ -211,7 +211,7 @@ void on_thread_events(struct session *s, struct args *a)
 
 struct option_rule {
 	struct threadid who;
-	unsigned        bits;
+	unsigned bits;
 };
 
 enum { RULES_MAX = 1024 };

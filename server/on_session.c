@@ -56,6 +56,8 @@ void on_rcmd(struct session *s, struct args *a)
 {
 	args_skip(a, ',');
 	const char *line = args_hex_text(a, &s->scratch);
-	if (line)
+	if (!args_done(a) || !line)
+		args_fail(a);
+	else
 		monitor_command(s, line);
 }

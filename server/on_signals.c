@@ -1,7 +1,19 @@
 #include "protocol/signals.h"
 #include "server/handlers.h"
 
+#include <string.h>
+
 enum { SYSCALLS_MAX = 4096, SYSCALL_NUMBER_MAX = 0xffff };
+
+/* sigaddset() refuses the two signals the C library uses itself; the program being debugged uses them as well. */
+static void add_signal(sigset_t *set, int signo)
+{
+	uint64_t bits;
+
+	memcpy(&bits, set, sizeof(bits));
+	bits |= UINT64_C(1) << (signo - 1);
+	memcpy(set, &bits, sizeof(bits));
+}
 
 /* "e;10;14": GDB's numbers; those without a Linux signal are passed over. */
 static bool take_set(struct args *a, sigset_t *ret)
@@ -11,7 +23,7 @@ static bool take_set(struct args *a, sigset_t *ret)
 	while (args_left(a)) {
 		int signo = signals_from_gdb((int)args_hex_max(a, 0xffff));
 		if (signo > 0)
-			sigaddset(ret, signo);
+			add_signal(ret, signo);
 		if (args_left(a))
 			args_skip(a, ';');
 	}

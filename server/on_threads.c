@@ -110,6 +110,7 @@ void on_thread_extra(struct session *s, struct args *a)
 		args_fail(a);
 		return;
 	}
-	snprintf(text, sizeof(text), "%s%s%s", about.name, about.name[0] && about.extra[0] ? ": " : "", about.extra);
+	snprintf(text, sizeof(text), "%s%s%s", about.name,
+		 about.name[0] && about.extra[0] ? ": " : "", about.extra);
 	reply_hex_text(&s->reply, text);
 }

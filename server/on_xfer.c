@@ -10,11 +10,12 @@
 struct xfer_object {
 	const char *name;
 	enum packet_when when;
-	const char *features;  /* qSupported */
+	const char *features; /* qSupported */
 	/* The whole document. -ENOENT: there is none by this annex. */
 	int (*read)(struct session *s, const char *annex, struct buf *out);
 	/* How many bytes were taken. */
-	ssize_t (*write)(struct session *s, const char *annex, uint64_t offset, const uint8_t *data, size_t len);
+	ssize_t (*write)(struct session *s, const char *annex, uint64_t offset, const uint8_t *data,
+			 size_t len);
 };
 
 static int read_auxv(struct session *s, const char *annex, struct buf *out)
@@ -93,13 +94,15 @@ static int read_siginfo(struct session *s, const char *annex, struct buf *out)
 	return r;
 }
 
-static ssize_t write_siginfo(struct session *s, const char *annex, uint64_t offset, const uint8_t *data, size_t len)
+static ssize_t write_siginfo(struct session *s, const char *annex, uint64_t offset,
+			     const uint8_t *data, size_t len)
 {
 	struct inferior *inf;
 	siginfo_t si;
 	int64_t id;
 
-	if (annex[0] || !session_thread(s, &inf, &id) || offset > sizeof(si) || len > sizeof(si) - offset)
+	if (annex[0] || !session_thread(s, &inf, &id) || offset > sizeof(si) ||
+	    len > sizeof(si) - offset)
 		return -EINVAL;
 	struct target *t = inf->target;
 	pid_t tid = threadview_tid_of(inf->view, id);
@@ -157,10 +160,11 @@ static const struct xfer_object objects[] = {
 	{ "auxv", PACKET_PROCESS, "qXfer:auxv:read+", read_auxv, NULL },
 	{ "exec-file", PACKET_ANY, "qXfer:exec-file:read+", read_exec_file, NULL },
 	{ "features", PACKET_PROCESS, "qXfer:features:read+", read_features, NULL },
-	{ "libraries-svr4", PACKET_PROCESS, "qXfer:libraries-svr4:read+;augmented-libraries-svr4-read+", read_libraries,
-	  NULL },
+	{ "libraries-svr4", PACKET_PROCESS,
+	  "qXfer:libraries-svr4:read+;augmented-libraries-svr4-read+", read_libraries, NULL },
 	{ "osdata", PACKET_ANY, "qXfer:osdata:read+", read_osdata, NULL },
-	{ "siginfo", PACKET_THREAD, "qXfer:siginfo:read+;qXfer:siginfo:write+", read_siginfo, write_siginfo },
+	{ "siginfo", PACKET_THREAD, "qXfer:siginfo:read+;qXfer:siginfo:write+", read_siginfo,
+	  write_siginfo },
 	{ "threads", PACKET_ANY, "qXfer:threads:read+", read_threads, NULL },
 };
 
@@ -172,13 +176,15 @@ void xfer_put_features(struct session *s, struct buf *b)
 }
 
 /* The snapshot that offset 0 made, so that a document in several chunks is one document. */
-static int take_snapshot(struct session *s, const struct xfer_object *o, const char *annex, uint64_t offset)
+static int take_snapshot(struct session *s, const struct xfer_object *o, const char *annex,
+			 uint64_t offset)
 {
 	struct xfer_snapshot *x = &s->xfer;
 	struct inferior *inf = session_inferior(s);
 	int64_t pid = inf ? inf->pid : 0;
 
-	if (offset && x->object == o && x->pid == pid && x->id == s->general.tid && !strcmp(x->annex, annex))
+	if (offset && x->object == o && x->pid == pid && x->id == s->general.tid &&
+	    !strcmp(x->annex, annex))
 		return 0;
 	x->object = NULL;
 	buf_reset(&x->data);
@@ -205,7 +211,8 @@ static void forget_snapshot(struct session *s)
 	}
 }
 
-static void serve_read(struct session *s, struct args *a, const struct xfer_object *o, const char *annex)
+static void serve_read(struct session *s, struct args *a, const struct xfer_object *o,
+		       const char *annex)
 {
 	uint64_t offset = args_hex_u64(a);
 	args_skip(a, ',');
@@ -224,7 +231,8 @@ static void serve_read(struct session *s, struct args *a, const struct xfer_obje
 		forget_snapshot(s);
 }
 
-static void serve_write(struct session *s, struct args *a, const struct xfer_object *o, const char *annex)
+static void serve_write(struct session *s, struct args *a, const struct xfer_object *o,
+			const char *annex)
 {
 	uint64_t offset = args_hex_u64(a);
 	size_t len;
@@ -259,13 +267,15 @@ void on_xfer(struct session *s, struct args *a)
 	struct args verb = args_upto(a, ':');
 	if (!args_ok(a))
 		return;
-	const struct xfer_object *o = packet_find(objects, ARRAY_SIZE(objects), sizeof(*objects), name.data, name.len);
+	const struct xfer_object *o =
+		packet_find(objects, ARRAY_SIZE(objects), sizeof(*objects), name.data, name.len);
 	bool reads = args_is(&verb, "read"), writes = args_is(&verb, "write");
 	if (!o || !(reads ? o->read != NULL : writes && o->write))
 		return;
 
 	struct args text = args_upto(a, ':');
-	if (!args_ok(a) || text.len >= sizeof(annex) || memchr(text.data, 0, text.len) || !is_there(s, o->when)) {
+	if (!args_ok(a) || text.len >= sizeof(annex) || memchr(text.data, 0, text.len) ||
+	    !is_there(s, o->when)) {
 		args_fail(a);
 		return;
 	}

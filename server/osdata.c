@@ -127,9 +127,9 @@ static void each_number(const char *folder, void (*each)(void *ctx, int number),
 
 struct table {
 	struct buf *out;
-	int         pid;
-	char        command[PATH_MAX];
-	uint8_t     cores[CORES_MAX];
+	int pid;
+	char command[PATH_MAX];
+	uint8_t cores[CORES_MAX];
 };
 
 /* --- processes --- */
@@ -191,7 +191,7 @@ struct member {
 
 struct members {
 	struct member *at;
-	size_t         count, room;
+	size_t count, room;
 };
 
 static void note_member(void *ctx, int pid)
@@ -315,7 +315,8 @@ static void put_files(struct table *t)
 
 /* --- lines of a table in /proc --- */
 
-static void each_line(const char *path, bool skip_first, void (*each)(struct table *t, char *line), struct table *t)
+static void each_line(const char *path, bool skip_first, void (*each)(struct table *t, char *line),
+		      struct table *t)
 {
 	FILE *f = fopen(path, "re");
 	char *line = NULL;
@@ -335,15 +336,16 @@ static void each_line(const char *path, bool skip_first, void (*each)(struct tab
 
 static const char *tcp_state(unsigned state)
 {
-	static const char *const names[] = { "unknown",	  "ESTABLISHED", "SYN_SENT",  "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2",
-					     "TIME_WAIT", "CLOSE",	 "CLOSE_WAIT", "LAST_ACK", "LISTEN",	 "CLOSING" };
+	static const char *const names[] = { "unknown",    "ESTABLISHED", "SYN_SENT",  "SYN_RECV",
+					     "FIN_WAIT1",  "FIN_WAIT2",   "TIME_WAIT", "CLOSE",
+					     "CLOSE_WAIT", "LAST_ACK",    "LISTEN",    "CLOSING" };
 	return state < ARRAY_SIZE(names) ? names[state] : "unknown";
 }
 
 struct socket_kind {
 	const char *path;
 	const char *protocol;
-	int         family;
+	int family;
 };
 
 /* The kernel prints an address as 32-bit words in the machine's order. */
@@ -367,8 +369,8 @@ static void put_socket(struct table *t, const struct socket_kind *kind, const ch
 	char local[33], remote[33];
 	unsigned local_port, remote_port, state, uid;
 
-	if (sscanf(line, "%*d: %32[0-9A-Fa-f]:%x %32[0-9A-Fa-f]:%x %x %*x:%*x %*x:%*x %*x %u", local, &local_port, remote,
-		   &remote_port, &state, &uid) != 6)
+	if (sscanf(line, "%*d: %32[0-9A-Fa-f]:%x %32[0-9A-Fa-f]:%x %x %*x:%*x %*x:%*x %*x %u",
+		   local, &local_port, remote, &remote_port, &state, &uid) != 6)
 		return;
 	size_t digits = kind->family == AF_INET ? 8 : 32;
 	if (strlen(local) != digits || strlen(remote) != digits)
@@ -412,7 +414,8 @@ static void put_time(struct buf *b, const char *column, long long when)
 	time_t seconds = (time_t)when;
 	struct tm tm;
 
-	if (!when || !localtime_r(&seconds, &tm) || !strftime(text, sizeof(text), "%a %b %e %H:%M:%S %Y", &tm))
+	if (!when || !localtime_r(&seconds, &tm) ||
+	    !strftime(text, sizeof(text), "%a %b %e %H:%M:%S %Y", &tm))
 		text[0] = 0;
 	put_column(b, column, text);
 }
@@ -438,8 +441,9 @@ static void put_shm_line(struct table *t, char *line)
 	unsigned long long size, attached;
 	long long at, dt, ct;
 
-	if (sscanf(line, "%d %d %o %llu %d %d %llu %u %u %u %u %lld %lld %lld", &key, &id, &perms, &size, &creator, &last,
-		   &attached, &ids[0], &ids[1], &ids[2], &ids[3], &at, &dt, &ct) != 14)
+	if (sscanf(line, "%d %d %o %llu %d %d %llu %u %u %u %u %lld %lld %lld", &key, &id, &perms,
+		   &size, &creator, &last, &attached, &ids[0], &ids[1], &ids[2], &ids[3], &at, &dt,
+		   &ct) != 14)
 		return;
 	buf_puts(t->out, "<item>");
 	put_column_f(t->out, "key", "%d", key);
@@ -468,8 +472,8 @@ static void put_sem_line(struct table *t, char *line)
 	unsigned long long count;
 	long long op, ct;
 
-	if (sscanf(line, "%d %d %o %llu %u %u %u %u %lld %lld", &key, &id, &perms, &count, &ids[0], &ids[1], &ids[2], &ids[3],
-		   &op, &ct) != 10)
+	if (sscanf(line, "%d %d %o %llu %u %u %u %u %lld %lld", &key, &id, &perms, &count, &ids[0],
+		   &ids[1], &ids[2], &ids[3], &op, &ct) != 10)
 		return;
 	buf_puts(t->out, "<item>");
 	put_column_f(t->out, "key", "%d", key);
@@ -494,8 +498,9 @@ static void put_msg_line(struct table *t, char *line)
 	unsigned long long bytes, count;
 	long long st, rt, ct;
 
-	if (sscanf(line, "%d %d %o %llu %llu %d %d %u %u %u %u %lld %lld %lld", &key, &id, &perms, &bytes, &count, &sender,
-		   &receiver, &ids[0], &ids[1], &ids[2], &ids[3], &st, &rt, &ct) != 14)
+	if (sscanf(line, "%d %d %o %llu %llu %d %d %u %u %u %u %lld %lld %lld", &key, &id, &perms,
+		   &bytes, &count, &sender, &receiver, &ids[0], &ids[1], &ids[2], &ids[3], &st, &rt,
+		   &ct) != 14)
 		return;
 	buf_puts(t->out, "<item>");
 	put_column_f(t->out, "key", "%d", key);
@@ -521,7 +526,8 @@ static void put_msg(struct table *t)
 
 static void put_module(struct table *t, char *line)
 {
-	static const char *const columns[] = { "name", "size", "num uses", "dependencies", "status", "address" };
+	static const char *const columns[] = { "name",         "size",   "num uses",
+					       "dependencies", "status", "address" };
 	char *rest = NULL, *word = strtok_r(line, " \n", &rest);
 
 	if (!word)
@@ -578,7 +584,7 @@ static void put_cpus(struct table *t)
 
 static const struct {
 	const char *type, *title, *description;
-	const char *root;  /* of the document, where it is not the type */
+	const char *root; /* of the document, where it is not the type */
 	void (*put)(struct table *t);
 } tables[] = {
 	{ "cpus", "CPUs", "Listing of all cpus/cores on the system", NULL, put_cpus },
@@ -586,9 +592,11 @@ static const struct {
 	{ "modules", "Kernel modules", "Listing of all loaded kernel modules", NULL, put_modules },
 	{ "msg", "Message queues", "Listing of all message queues", "message queues", put_msg },
 	{ "processes", "Processes", "Listing of all processes", NULL, put_processes },
-	{ "procgroups", "Process groups", "Listing of all process groups", "process groups", put_groups },
+	{ "procgroups", "Process groups", "Listing of all process groups", "process groups",
+	  put_groups },
 	{ "semaphores", "Semaphores", "Listing of all semaphores", NULL, put_sem },
-	{ "shm", "Shared-memory regions", "Listing of all shared-memory regions", "shared memory", put_shm },
+	{ "shm", "Shared-memory regions", "Listing of all shared-memory regions", "shared memory",
+	  put_shm },
 	{ "sockets", "Sockets", "Listing of all internet-domain sockets", NULL, put_sockets },
 	{ "threads", "Threads", "Listing of all threads", NULL, put_threads },
 };

@@ -8,10 +8,10 @@
 static unsigned disabled;
 
 /* Clients that did not say that they know a thing are not told of it: lldb's parser takes what it does not know for an error. */
-#define SAID(field)                                      \
+#define SAID(field)                                       \
 	static bool said_##field(const struct session *s) \
-	{                                                \
-		return s->client.field;                  \
+	{                                                 \
+		return s->client.field;                   \
 	}
 SAID(multiprocess)
 SAID(swbreak)
@@ -61,6 +61,7 @@ static bool has_qfthreadinfo(const struct session *s)
 #define TRACER  PACKET_TRACER
 
 /* Sorted by name, as strcmp sorts. */
+/* clang-format off */
 static const struct packet_def packets[] = {
 	/* name                     handler                   when     needs    qSupported                 announced if    exists if */
 	{ "!",                       on_extended,              ANY,     0,       NULL,                      NULL,                NULL },
@@ -129,6 +130,7 @@ static const struct packet_def packets[] = {
 	{ "z3",                      on_unpoint_read,          PROCESS, POINTS,  NULL,                      NULL,                NULL },
 	{ "z4",                      on_unpoint_access,        PROCESS, POINTS,  NULL,                      NULL,                NULL },
 };
+/* clang-format on */
 
 /* What is announced and belongs to no packet of its own. */
 static const struct {
@@ -218,7 +220,7 @@ int packets_disable(const char *list, struct err *err)
 {
 	static const struct {
 		const char *name;
-		unsigned    bits;
+		unsigned bits;
 	} names[] = {
 		{ "vCont", PACKETS_NO_VCONT },
 		{ "vConts", PACKETS_NO_VCONTS },
@@ -226,15 +228,18 @@ int packets_disable(const char *list, struct err *err)
 		{ "Tthread", PACKETS_NO_TTHREAD },
 		{ "qC", PACKETS_NO_QC },
 		{ "qfThreadInfo", PACKETS_NO_QFTHREADINFO },
-		{ "threads", PACKETS_NO_VCONT | PACKETS_NO_TTHREAD | PACKETS_NO_QC | PACKETS_NO_QFTHREADINFO },
+		{ "threads",
+		  PACKETS_NO_VCONT | PACKETS_NO_TTHREAD | PACKETS_NO_QC | PACKETS_NO_QFTHREADINFO },
 	};
 
 	while (*list) {
 		size_t n = strcspn(list, ","), i = 0;
-		while (i < ARRAY_SIZE(names) && (strlen(names[i].name) != n || memcmp(names[i].name, list, n) != 0))
+		while (i < ARRAY_SIZE(names) &&
+		       (strlen(names[i].name) != n || memcmp(names[i].name, list, n) != 0))
 			i++;
 		if (i == ARRAY_SIZE(names))
-			return err_set(err, -EINVAL, "Don't know how to disable \"%.*s\".", (int)n, list);
+			return err_set(err, -EINVAL, "Don't know how to disable \"%.*s\".", (int)n,
+				       list);
 		disabled |= names[i].bits;
 		list += n + (list[n] == ',');
 	}

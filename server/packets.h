@@ -23,29 +23,30 @@
 struct session;
 
 enum packet_when {
-	PACKET_ANY,      /* at any time, with or without a process */
-	PACKET_PROCESS,  /* a process is there; else E01 */
-	PACKET_THREAD,   /* the general thread is there; else E01 */
+	PACKET_ANY,     /* at any time, with or without a process */
+	PACKET_PROCESS, /* a process is there; else E01 */
+	PACKET_THREAD,  /* the general thread is there; else E01 */
 };
 
 /* What must be there for the packet to exist. A core has none of these. */
 enum packet_needs {
 	PACKET_NO_NEEDS = 0,
-	PACKET_WRITE    = 1,
-	PACKET_RUN      = 2,
-	PACKET_POINTS   = 4,
-	PACKET_ALLOC    = 8,
-	PACKET_TRACER   = 16,  /* processes can be made and found */
+	PACKET_WRITE = 1,
+	PACKET_RUN = 2,
+	PACKET_POINTS = 4,
+	PACKET_ALLOC = 8,
+	PACKET_TRACER = 16, /* processes can be made and found */
 };
 
 struct packet_def {
 	const char *name;
 	void (*serve)(struct session *s, struct args *a);
 	enum packet_when when;
-	unsigned         needs;
-	const char      *feature;                     /* qSupported text; NULL: not announced */
-	bool (*announced)(const struct session *s);   /* NULL: to everybody. Served in any case */
-	bool (*exists)(const struct session *s);      /* NULL: always. False: as if there were no such row */
+	unsigned needs;
+	const char *feature;                        /* qSupported text; NULL: not announced */
+	bool (*announced)(const struct session *s); /* NULL: to everybody. Served in any case */
+	bool (*exists)(
+		const struct session *s); /* NULL: always. False: as if there were no such row */
 };
 
 /* Serves one packet; the reply is in s->reply afterwards. */
@@ -58,11 +59,11 @@ void packets_put_features(struct session *s, struct buf *b);
 int packets_disable(const char *list, struct err *err);
 
 enum packets_disabled {
-	PACKETS_NO_VCONT   = 1,
-	PACKETS_NO_VCONTS  = 2,   /* vCont without s and S */
-	PACKETS_NO_T       = 4,
-	PACKETS_NO_TTHREAD = 8,   /* T without thread: */
-	PACKETS_NO_QC      = 16,
+	PACKETS_NO_VCONT = 1,
+	PACKETS_NO_VCONTS = 2, /* vCont without s and S */
+	PACKETS_NO_T = 4,
+	PACKETS_NO_TTHREAD = 8, /* T without thread: */
+	PACKETS_NO_QC = 16,
 	PACKETS_NO_QFTHREADINFO = 32,
 };
 unsigned packets_disabled(void);

@@ -12,7 +12,8 @@ void regmap_init(struct regmap *m, const struct x86_features *cpu, enum tdesc_la
 		features |= TDESC_PKEYS;
 	tdesc_build(&m->tdesc, features, layout);
 	for (size_t i = 0; i < TDESC_REGS_MAX; i++)
-		m->x86[i] = i < m->tdesc.count ? (int16_t)x86_reg_by_name(m->tdesc.regs[i].name) : -1;
+		m->x86[i] =
+			i < m->tdesc.count ? (int16_t)x86_reg_by_name(m->tdesc.regs[i].name) : -1;
 }
 
 int regmap_ax_reg(void *ctx, unsigned number)

@@ -9,7 +9,7 @@
 
 struct regmap {
 	struct tdesc tdesc;
-	int16_t      x86[TDESC_REGS_MAX];  /* by client number: enum x86_reg, or -1 */
+	int16_t x86[TDESC_REGS_MAX]; /* by client number: enum x86_reg, or -1 */
 };
 
 void regmap_init(struct regmap *m, const struct x86_features *cpu, enum tdesc_layout layout);

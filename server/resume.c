@@ -126,7 +126,8 @@ static void note_resume(struct inferior *inf, pid_t tid, const struct resume *ho
 	note->doing.signo = 0;
 }
 
-static bool start_thread(struct session *s, struct inferior *inf, pid_t tid, const struct resume *how)
+static bool start_thread(struct session *s, struct inferior *inf, pid_t tid,
+			 const struct resume *how)
 {
 	/* It has something to tell first. */
 	if (s->non_stop && stops_is_queued(s, inf->pid, threadview_id_of(inf->view, tid)))

@@ -11,13 +11,13 @@
 
 struct action {
 	struct threadid who;
-	bool            stop;  /* t */
-	struct resume   how;
+	bool stop; /* t */
+	struct resume how;
 };
 
 struct actions {
 	struct action *at;
-	size_t         count, room;
+	size_t count, room;
 };
 
 void actions_fini(struct actions *list);

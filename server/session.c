@@ -139,9 +139,11 @@ struct inferior *session_inferior(struct session *s)
 	return s->inferiors->first;
 }
 
-bool session_find_thread(struct session *s, struct threadid id, struct inferior **ret_inf, int64_t *ret_id)
+bool session_find_thread(struct session *s, struct threadid id, struct inferior **ret_inf,
+			 int64_t *ret_id)
 {
-	struct inferior *inf = id.pid > 0 ? inferiors_by_pid(s->inferiors, id.pid) : session_inferior(s);
+	struct inferior *inf =
+		id.pid > 0 ? inferiors_by_pid(s->inferiors, id.pid) : session_inferior(s);
 	int64_t tid = id.tid;
 
 	if (!inf)
@@ -162,7 +164,8 @@ bool session_thread(struct session *s, struct inferior **ret_inf, int64_t *ret_i
 	return session_find_thread(s, s->general, ret_inf, ret_id);
 }
 
-bool session_suffix_thread(struct session *s, struct args *a, struct inferior **ret_inf, int64_t *ret_id)
+bool session_suffix_thread(struct session *s, struct args *a, struct inferior **ret_inf,
+			   int64_t *ret_id)
 {
 	if (!args_accept_text(a, ";thread:"))
 		return session_thread(s, ret_inf, ret_id);
@@ -174,7 +177,7 @@ bool session_suffix_thread(struct session *s, struct args *a, struct inferior **
 
 void session_select(struct session *s, const struct inferior *inf, int64_t id)
 {
-	s->general = s->cont = session_id(inf, id);
+	s->general = session_id(inf, id);
 }
 
 void session_put_id(struct session *s, const struct inferior *inf, int64_t id)
@@ -310,9 +313,11 @@ void session_interrupt(struct session *s)
 		s->interrupting = s->running;
 	} else if (s->running && s->inferiors->first) {
 		/* Nobody runs, and still a stop reply is due. */
-		struct inferior *inf = session_inferior(s) ? session_inferior(s) : s->inferiors->first;
+		struct inferior *inf =
+			session_inferior(s) ? session_inferior(s) : s->inferiors->first;
 		struct target_event ev = { .target = inf->target,
-					   .tid = threadview_tid_of(inf->view, threadview_main(inf->view)),
+					   .tid = threadview_tid_of(inf->view,
+								    threadview_main(inf->view)),
 					   .stop.kind = STOP_INTERRUPT };
 		stops_event(s, &ev);
 	}

@@ -28,63 +28,63 @@ enum {
 };
 
 enum session_on_loss {
-	SESSION_LOSS_DEFAULT,  /* nothing was asked for */
-	SESSION_LOSS_DETACH,   /* QSetDetachOnError:1 */
-	SESSION_LOSS_KILL,     /* QSetDetachOnError:0 */
+	SESSION_LOSS_DEFAULT, /* nothing was asked for */
+	SESSION_LOSS_DETACH,  /* QSetDetachOnError:1 */
+	SESSION_LOSS_KILL,    /* QSetDetachOnError:0 */
 };
 
 /* A stop that was not acknowledged with vStopped yet. */
 struct queued_stop {
 	int64_t pid;
 	int64_t id;
-	bool    final;   /* an exit: '?' does not make it again */
-	char   *text;    /* the encoded stop reply */
-	size_t  len;
+	bool final; /* an exit: '?' does not make it again */
+	char *text; /* the encoded stop reply */
+	size_t len;
 };
 
 /* The object a qXfer read is in the middle of. */
 struct xfer_snapshot {
-	const void *object;     /* whose; NULL: none */
-	int64_t     pid, id;
-	char        annex[256];
-	struct buf  data;
+	const void *object; /* whose; NULL: none */
+	int64_t pid, id;
+	char annex[256];
+	struct buf data;
 };
 
 struct session {
-	struct server    *server;
-	struct conn      *conn;
+	struct server *server;
+	struct conn *conn;
 	struct inferiors *inferiors;
-	struct tracer    *tracer;           /* NULL: a core */
+	struct tracer *tracer; /* NULL: a core */
 
-	struct client_features    client;
+	struct client_features client;
 	struct stop_reply_dialect dialect;
-	struct regmap             regs;
-	bool                      extended;
-	bool                      error_strings;  /* QEnableErrorStrings */
-	bool                      thread_suffix;  /* QThreadSuffixSupported */
-	enum session_on_loss      on_loss;
+	struct regmap regs;
+	bool extended;
+	bool error_strings; /* QEnableErrorStrings */
+	bool thread_suffix; /* QThreadSuffixSupported */
+	enum session_on_loss on_loss;
 
-	struct threadid general;  /* Hg; pid 0: none was chosen */
-	struct threadid cont;     /* Hc */
+	struct threadid general; /* Hg; pid 0: none was chosen */
+	struct threadid cont;    /* Hc */
 
-	bool                 non_stop;
-	bool                 running;        /* all-stop: a stop reply is due */
-	bool                 interrupting;   /* all-stop: an interrupt is on its way */
-	bool                 thread_events;  /* QThreadEvents:1 */
-	struct queued_stop  *queue;          /* non-stop; [0] is the one the client was told last */
-	size_t               queued, queue_room;
-	bool                 notified;       /* vStopped is due */
+	bool non_stop;
+	bool running;              /* all-stop: a stop reply is due */
+	bool interrupting;         /* all-stop: an interrupt is on its way */
+	bool thread_events;        /* QThreadEvents:1 */
+	struct queued_stop *queue; /* non-stop; [0] is the one the client was told last */
+	size_t queued, queue_room;
+	bool notified; /* vStopped is due */
 
-	struct threadid      listing;        /* qsThreadInfo goes on behind this thread; pid 0: it is over */
+	struct threadid listing; /* qsThreadInfo goes on behind this thread; pid 0: it is over */
 	struct xfer_snapshot xfer;
-	struct hostio        hostio;
-	bool                 wants_symbols;  /* in the middle of a qSymbol exchange */
+	struct hostio hostio;
+	bool wants_symbols; /* in the middle of a qSymbol exchange */
 
 	struct buf reply;
-	struct buf scratch;                  /* for handlers; emptied before each packet */
-	bool       quiet;                    /* the handler answers later or never */
-	bool       settled;                  /* the first packet has come: everybody was stopped */
-	bool       no_ack_next;              /* the reply being made is the last that is acknowledged */
+	struct buf scratch; /* for handlers; emptied before each packet */
+	bool quiet;         /* the handler answers later or never */
+	bool settled;       /* the first packet has come: everybody was stopped */
+	bool no_ack_next;   /* the reply being made is the last that is acknowledged */
 };
 
 /* What runs is stopped when the first packet comes. NULL: no memory. */
@@ -108,9 +108,11 @@ bool session_is_running(const struct session *s);
 struct inferior *session_inferior(struct session *s);
 bool session_thread(struct session *s, struct inferior **ret_inf, int64_t *ret_id);
 /* The same for an id a packet names; its wildcards mean any. */
-bool session_find_thread(struct session *s, struct threadid id, struct inferior **ret_inf, int64_t *ret_id);
+bool session_find_thread(struct session *s, struct threadid id, struct inferior **ret_inf,
+			 int64_t *ret_id);
 /* Takes ";thread:ID;" where it comes; else as session_thread(). */
-bool session_suffix_thread(struct session *s, struct args *a, struct inferior **ret_inf, int64_t *ret_id);
+bool session_suffix_thread(struct session *s, struct args *a, struct inferior **ret_inf,
+			   int64_t *ret_id);
 void session_select(struct session *s, const struct inferior *inf, int64_t id);
 
 static inline struct threadid session_id(const struct inferior *inf, int64_t id)

@@ -55,7 +55,8 @@ static void describe_end(const struct stop *stop, struct stop_reply *sr)
 	}
 }
 
-struct stop_reply stops_describe(struct inferior *inf, int64_t id, const struct stop *stop, bool stop_asked)
+struct stop_reply stops_describe(struct inferior *inf, int64_t id, const struct stop *stop,
+				 bool stop_asked)
 {
 	struct stop_reply sr = {
 		.kind = STOP_REPLY_STOPPED,
@@ -111,8 +112,8 @@ static void apply_disabled(struct buf *b, size_t start)
 
 struct expedited {
 	struct stop_reply_reg regs[3];
-	uint8_t               bytes[3][8];
-	size_t                count;
+	uint8_t bytes[3][8];
+	size_t count;
 };
 
 /* The registers a client needs to know which frame it looks at; without them it would ask. */
@@ -133,7 +134,8 @@ static void expedite(struct session *s, struct inferior *inf, int64_t id, struct
 	}
 }
 
-static void put_stopped(struct session *s, struct inferior *inf, int64_t id, struct stop_reply *sr, struct buf *b)
+static void put_stopped(struct session *s, struct inferior *inf, int64_t id, struct stop_reply *sr,
+			struct buf *b)
 {
 	struct expedited e;
 	struct view_thread about;
@@ -155,7 +157,8 @@ static void put_stopped(struct session *s, struct inferior *inf, int64_t id, str
 	apply_disabled(b, start);
 }
 
-void stops_put(struct session *s, struct inferior *inf, pid_t tid, const struct stop *stop, struct buf *b)
+void stops_put(struct session *s, struct inferior *inf, pid_t tid, const struct stop *stop,
+	       struct buf *b)
 {
 	int64_t id = threadview_id_of(inf->view, tid);
 	struct thread_note *note = inferior_note(inf, tid);
@@ -198,20 +201,21 @@ void stops_settle(struct session *s)
 	s->running = s->interrupting = false;
 	if (!s->tracer)
 		return;
-	s->tracer->ops->stop_all(s->tracer);
-	forget_steps(s->inferiors);
-	/* What happened while nobody listened is what '?' shall tell. */
+	/* What happened while nobody listened is what '?' shall tell; the rest waits for the next resume. */
 	while (!s->inferiors->last.target && s->tracer->ops->next_event(s->tracer, &ev) == 1) {
 		if (ev.stop.kind == STOP_EXITED || ev.stop.kind == STOP_KILLED)
 			inferiors_unattended(s->inferiors, &ev);
 		else if (ev.stop.kind != STOP_NO_RESUMED && ev.stop.kind != STOP_THREAD_EXITED)
 			s->inferiors->last = ev;
 	}
+	s->tracer->ops->stop_all(s->tracer);
+	forget_steps(s->inferiors);
 }
 
 /* --- which events this client hears of --- */
 
-static bool wants_event(const struct session *s, struct inferior *inf, const struct target_event *ev)
+static bool wants_event(const struct session *s, struct inferior *inf,
+			const struct target_event *ev)
 {
 	struct thread_note *note = inferior_note(inf, ev->tid);
 	unsigned options = note ? note->options : 0;
@@ -316,7 +320,8 @@ static void queue_remove(struct session *s, size_t i)
 	memmove(&s->queue[i], &s->queue[i + 1], (s->queued - i) * sizeof(*s->queue));
 }
 
-static void queue_and_notify(struct session *s, struct threadid id, bool final, const struct buf *text)
+static void queue_and_notify(struct session *s, struct threadid id, bool final,
+			     const struct buf *text)
 {
 	if (queue_put(s, id, final, text) < 0) {
 		log_debug(LOG_STOP, "no memory to queue a stop: it is not told");
@@ -384,7 +389,10 @@ bool stops_is_queued(const struct session *s, int64_t pid, int64_t id)
 
 void stops_forget(struct session *s, int64_t pid)
 {
-	for (size_t i = s->queued; i-- > 0;)
+	/* The first was announced and will be acknowledged. */
+	size_t first = s->notified ? 1 : 0;
+
+	for (size_t i = s->queued; i-- > first;)
 		if (s->queue[i].pid == pid && !s->queue[i].final)
 			queue_remove(s, i);
 }
@@ -415,7 +423,8 @@ static void put_no_resumed(struct session *s, struct inferior *inf, struct buf *
 		stops_put_state(s, inf, threadview_main(inf->view), b);
 }
 
-static void put_event(struct session *s, struct inferior *inf, const struct target_event *ev, struct buf *b)
+static void put_event(struct session *s, struct inferior *inf, const struct target_event *ev,
+		      struct buf *b)
 {
 	if (ev->stop.kind == STOP_NO_RESUMED)
 		put_no_resumed(s, inf, b);
@@ -443,7 +452,8 @@ static void report_all_stop(struct session *s, struct inferior *inf, const struc
 	buf_reset(&s->reply);
 	put_event(s, inf, ev, &s->reply);
 	note_report(s, inf, ev);
-	if (!is_end(&ev->stop) && ev->stop.kind != STOP_NO_RESUMED && ev->stop.kind != STOP_THREAD_EXITED)
+	if (!is_end(&ev->stop) && ev->stop.kind != STOP_NO_RESUMED &&
+	    ev->stop.kind != STOP_THREAD_EXITED)
 		session_select(s, inf, threadview_id_of(inf->view, ev->tid));
 	if (buf_error(&s->reply)) {
 		buf_reset(&s->reply);
@@ -457,7 +467,8 @@ static void report_all_stop(struct session *s, struct inferior *inf, const struc
 static void report_non_stop(struct session *s, struct inferior *inf, const struct target_event *ev)
 {
 	_cleanup_buf_ struct buf text;
-	bool final = is_end(&ev->stop) || ev->stop.kind == STOP_THREAD_EXITED || ev->stop.kind == STOP_NO_RESUMED;
+	bool final = is_end(&ev->stop) || ev->stop.kind == STOP_THREAD_EXITED ||
+		     ev->stop.kind == STOP_NO_RESUMED;
 	struct threadid id = session_id(inf, threadview_id_of(inf->view, ev->tid));
 
 	buf_init(&text, SESSION_PACKET_MAX);
@@ -480,7 +491,8 @@ void stops_event(struct session *s, const struct target_event *ev)
 		inf = inferiors_add(s->inferiors, ev->target);
 	if (!inf)
 		return;
-	log_debug(LOG_STOP, "event %d of thread %d of process %d", ev->stop.kind, ev->tid, inf->pid);
+	log_debug(LOG_STOP, "event %d of thread %d of process %d", ev->stop.kind, ev->tid,
+		  inf->pid);
 	if (!wants_event(s, inf, ev)) {
 		go_on(s, inf, ev);
 		return;

@@ -16,10 +16,12 @@ void stops_event(struct session *s, const struct target_event *ev);
 void stops_put_state(struct session *s, struct inferior *inf, int64_t id, struct buf *b);
 
 /* Appends the stop reply for a stop of this thread. */
-void stops_put(struct session *s, struct inferior *inf, pid_t tid, const struct stop *stop, struct buf *b);
+void stops_put(struct session *s, struct inferior *inf, pid_t tid, const struct stop *stop,
+	       struct buf *b);
 
 /* Fills what a stop reply says about a stop; no registers, name or core. */
-struct stop_reply stops_describe(struct inferior *inf, int64_t id, const struct stop *stop, bool stop_asked);
+struct stop_reply stops_describe(struct inferior *inf, int64_t id, const struct stop *stop,
+				 bool stop_asked);
 
 /* Everybody is stopped without a report, and nothing is due any more. */
 void stops_settle(struct session *s);

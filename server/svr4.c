@@ -24,14 +24,14 @@ static int find_r_debug(struct inferior *inf, uint64_t *ret)
 }
 
 struct walk {
-	struct mem             mem;
-	struct linkmap_object *object;  /* large: on the heap */
-	size_t                 left;
-	uint64_t               lmid;
-	uint64_t               main;    /* the program's own link_map, not listed */
+	struct mem mem;
+	struct linkmap_object *object; /* large: on the heap */
+	size_t left;
+	uint64_t lmid;
+	uint64_t main; /* the program's own link_map, not listed */
 	bool (*each)(void *ctx, const struct linkmap_object *o);
-	void                  *ctx;
-	struct buf            *out;
+	void *ctx;
+	struct buf *out;
 };
 
 static void put_object(struct walk *w)
@@ -40,8 +40,9 @@ static void put_object(struct walk *w)
 
 	buf_puts(w->out, "<library name=\"");
 	buf_put_xml(w->out, o->name);
-	buf_printf(w->out, "\" lm=\"0x%llx\" l_addr=\"0x%llx\" l_ld=\"0x%llx\"", (unsigned long long)o->lm,
-		   (unsigned long long)o->addr, (unsigned long long)o->ld);
+	buf_printf(w->out, "\" lm=\"0x%llx\" l_addr=\"0x%llx\" l_ld=\"0x%llx\"",
+		   (unsigned long long)o->lm, (unsigned long long)o->addr,
+		   (unsigned long long)o->ld);
 	if (w->lmid)
 		buf_printf(w->out, " lmid=\"0x%llx\"", (unsigned long long)w->lmid);
 	buf_puts(w->out, "/>");
@@ -78,11 +79,15 @@ static void walk_all(struct walk *w, uint64_t rd)
 	}
 }
 
-int svr4_each(struct inferior *inf, bool (*each)(void *ctx, const struct linkmap_object *o), void *ctx)
+int svr4_each(struct inferior *inf, bool (*each)(void *ctx, const struct linkmap_object *o),
+	      void *ctx)
 {
 	_cleanup_free_ struct linkmap_object *object = malloc(sizeof(*object));
-	struct walk w = { .mem = target_mem(inf->target), .object = object, .left = LINKMAP_OBJECTS_MAX,
-			  .each = each, .ctx = ctx };
+	struct walk w = { .mem = target_mem(inf->target),
+			  .object = object,
+			  .left = LINKMAP_OBJECTS_MAX,
+			  .each = each,
+			  .ctx = ctx };
 	uint64_t rd;
 
 	int r = object ? find_r_debug(inf, &rd) : -ENOMEM;
@@ -107,7 +112,10 @@ static void put_all(struct walk *w, uint64_t rd)
 int svr4_put_list(struct inferior *inf, const struct svr4_part *part, struct buf *b)
 {
 	_cleanup_free_ struct linkmap_object *object = malloc(sizeof(*object));
-	struct walk w = { .mem = target_mem(inf->target), .object = object, .left = LINKMAP_OBJECTS_MAX, .out = b };
+	struct walk w = { .mem = target_mem(inf->target),
+			  .object = object,
+			  .left = LINKMAP_OBJECTS_MAX,
+			  .out = b };
 	uint64_t rd = 0;
 
 	if (!object)

@@ -10,7 +10,8 @@ struct linkmap_object;
 
 /* What the annex asks for; all 0: everything. */
 struct svr4_part {
-	uint64_t start;  /* begin with this link_map, which is the one behind prev, in this namespace */
+	uint64_t
+		start; /* begin with this link_map, which is the one behind prev, in this namespace */
 	uint64_t prev;
 	uint64_t lmid;
 };
@@ -21,6 +22,7 @@ int svr4_put_list(struct inferior *inf, const struct svr4_part *part, struct buf
 /*
  * Calls each for every object of the process, the program itself (empty name) included, until it returns false. -ENOENT as above.
  */
-int svr4_each(struct inferior *inf, bool (*each)(void *ctx, const struct linkmap_object *o), void *ctx);
+int svr4_each(struct inferior *inf, bool (*each)(void *ctx, const struct linkmap_object *o),
+	      void *ctx);
 
 #endif

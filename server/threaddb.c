@@ -40,12 +40,13 @@ struct library {
 
 struct threaddb {
 	struct ps_prochandle proc;
-	td_thragent_t       *agent;      /* NULL: not begun yet */
-	struct elfsym       *symbols;    /* as the library lists them */
-	bool                *refused;    /* the client does not know it either */
-	size_t               count;
-	size_t               objects;    /* how many were loaded when the files were searched last */
-	bool                 searched;
+	td_thragent_t *agent;   /* NULL: not begun yet */
+	struct elfsym *symbols; /* as the library lists them */
+	bool *refused;          /* the client does not know it either */
+	size_t count;
+	size_t version; /* which of them is nptl_version */
+	size_t objects; /* how many were loaded when the files were searched last */
+	bool searched;
 };
 
 static struct library lib;
@@ -79,8 +80,8 @@ static bool load_functions(void)
 	*(void **)&lib.tls_base = dlsym(lib.handle, "td_thr_tlsbase");
 	td_err_e (*init)(void);
 	*(void **)&init = dlsym(lib.handle, "td_init");
-	return lib.symbol_list && lib.ta_new && lib.ta_delete && lib.map_lwp && lib.tls_addr && lib.tls_base && init &&
-	       init() == TD_OK;
+	return lib.symbol_list && lib.ta_new && lib.ta_delete && lib.map_lwp && lib.tls_addr &&
+	       lib.tls_base && init && init() == TD_OK;
 }
 
 static bool try_library(const char *path)
@@ -100,7 +101,8 @@ static bool try_library(const char *path)
 static bool is_c_library(const char *path)
 {
 	const char *name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
-	return !strncmp(name, "libc.so", 7) || !strncmp(name, "libc-", 5) || !strncmp(name, "libpthread", 10);
+	return !strncmp(name, "libc.so", 7) || !strncmp(name, "libc-", 5) ||
+	       !strncmp(name, "libpthread", 10);
 }
 
 static bool try_beside(void *ctx, const struct linkmap_object *o)
@@ -111,7 +113,8 @@ static bool try_beside(void *ctx, const struct linkmap_object *o)
 	if (!is_c_library(o->name))
 		return true;
 	const char *slash = strrchr(o->name, '/');
-	snprintf(path, sizeof(path), "%.*s/%s", slash ? (int)(slash - o->name) : 0, o->name, LIBRARY);
+	snprintf(path, sizeof(path), "%.*s/%s", slash ? (int)(slash - o->name) : 0, o->name,
+		 LIBRARY);
 	*done = try_library(path);
 	return !*done;
 }
@@ -128,7 +131,8 @@ static bool load_library(struct inferior *inf)
 		} else if (!strncmp(p, "$pdir", 5)) {
 			bool done = false;
 			svr4_each(inf, try_beside, &done);
-		} else if (snprintf(path, sizeof(path), "%.*s/%s", n, p, LIBRARY) < (int)sizeof(path)) {
+		} else if (snprintf(path, sizeof(path), "%.*s/%s", n, p, LIBRARY) <
+			   (int)sizeof(path)) {
 			try_library(path);
 		}
 		p += n + (p[n] == ':');
@@ -157,8 +161,11 @@ static struct threaddb *database(struct inferior *inf)
 		threaddb_free(db);
 		return NULL;
 	}
-	for (size_t i = 0; i < db->count; i++)
+	for (size_t i = 0; i < db->count; i++) {
 		db->symbols[i].name = names[i];
+		if (strstr(names[i], "nptl_version"))
+			db->version = i;
+	}
 	inf->threaddb = db;
 	return db;
 }
@@ -189,8 +196,8 @@ static void search_file(struct threaddb *db, const char *path, uint64_t bias)
 
 struct counting {
 	struct threaddb *db;
-	size_t           objects;
-	bool             search;
+	size_t objects;
+	bool search;
 };
 
 static bool count_object(void *ctx, const struct linkmap_object *o)
@@ -254,10 +261,12 @@ const char *threaddb_missing_symbol(struct inferior *inf)
 	search_files(db);
 	if (!db->searched)
 		return NULL;
-	/* The first is the version: whoever does not know that one is not the C library and knows none. */
+	/* Whoever does not know the version has no C library and knows none of the others. */
+	if (!db->symbols[db->version].found)
+		return db->refused[db->version] ? NULL : db->symbols[db->version].name;
 	for (size_t i = 0; i < db->count; i++)
-		if (!db->symbols[i].found)
-			return db->refused[0] || db->refused[i] ? NULL : db->symbols[i].name;
+		if (!db->symbols[i].found && !db->refused[i])
+			return db->symbols[i].name;
 	return NULL;
 }
 
@@ -276,7 +285,8 @@ void threaddb_learn_symbol(struct inferior *inf, const char *name, bool known, u
 
 /* --- what the library calls --- */
 
-ps_err_e ps_pglobal_lookup(struct ps_prochandle *ph, const char *object, const char *name, psaddr_t *ret)
+ps_err_e ps_pglobal_lookup(struct ps_prochandle *ph, const char *object, const char *name,
+			   psaddr_t *ret)
 {
 	struct threaddb *db = ph->inf->threaddb;
 
@@ -381,14 +391,16 @@ static const char *error_text(td_err_e e)
 	}
 }
 
-int threaddb_tls_addr(struct inferior *inf, pid_t tid, uint64_t lm, uint64_t offset, uint64_t *ret, struct err *err)
+int threaddb_tls_addr(struct inferior *inf, pid_t tid, uint64_t lm, uint64_t offset, uint64_t *ret,
+		      struct err *err)
 {
 	struct threaddb *db = database(inf);
 	td_thrhandle_t thread;
 	psaddr_t addr = NULL;
 
 	if (!db)
-		return err_set(err, -ENOTSUP, "%s was not found (monitor set libthread-db-search-path)", LIBRARY);
+		return err_set(err, -ENOTSUP,
+			       "%s was not found (monitor set libthread-db-search-path)", LIBRARY);
 	search_files(db);
 	td_err_e e = db->agent ? TD_OK : lib.ta_new(&db->proc, &db->agent);
 	if (e == TD_OK)

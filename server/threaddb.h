@@ -21,7 +21,8 @@ struct threaddb;
 void threaddb_free(struct threaddb *db);
 
 /* lm: the struct link_map of the variable's object, 0 in a static program. Errors with a sentence. */
-int threaddb_tls_addr(struct inferior *inf, pid_t tid, uint64_t lm, uint64_t offset, uint64_t *ret, struct err *err);
+int threaddb_tls_addr(struct inferior *inf, pid_t tid, uint64_t lm, uint64_t offset, uint64_t *ret,
+		      struct err *err);
 
 /* The client can be asked: the next name that is missing, NULL when nothing is. */
 const char *threaddb_missing_symbol(struct inferior *inf);

@@ -32,10 +32,10 @@ pid_t threadview_tid_of(struct threadview *v, int64_t id);
 int64_t threadview_main(struct threadview *v);
 
 struct view_thread {
-	char name[64];    /* empty: none */
-	char extra[256];  /* a few words on what it does; empty: nothing to say */
-	int  core;        /* -1: unknown */
-	bool stopped;     /* can be asked for registers */
+	char name[64];   /* empty: none */
+	char extra[256]; /* a few words on what it does; empty: nothing to say */
+	int core;        /* -1: unknown */
+	bool stopped;    /* can be asked for registers */
 };
 int threadview_describe(struct threadview *v, int64_t id, struct view_thread *ret);
 
@@ -44,13 +44,13 @@ int threadview_describe(struct threadview *v, int64_t id, struct view_thread *re
  * view_regs_flush() where changed. Large (16 kB); view_regs_begin() touches little of it.
  */
 struct view_regs {
-	struct threadview      *view;
-	pid_t                   tid;
-	bool                    have_gp, have_xstate;
-	bool                    dirty_gp, dirty_xstate;
-	int                     gp_error, xstate_error;
+	struct threadview *view;
+	pid_t tid;
+	bool have_gp, have_xstate;
+	bool dirty_gp, dirty_xstate;
+	int gp_error, xstate_error;
 	struct user_regs_struct gp;
-	struct xstate           xstate;
+	struct xstate xstate;
 };
 
 int view_regs_begin(struct view_regs *r, struct threadview *v, int64_t id);
