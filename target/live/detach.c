@@ -1,6 +1,5 @@
 #include <errno.h>
 #include <signal.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -30,14 +29,9 @@ static void let_task_go(struct task *task)
 	over_abort(task);
 	if (task->dregs_used)
 		task_clear_dregs(task);
-	task_send_deferred(task);
 	(void)task_flush(task);
 
-	int signo = signal_at_detach(task);
-	if (signo && task->pstop != PSTOP_SIGNAL) {
-		syscall(SYS_tgkill, task->proc->base.pid, task->tid, signo);
-		signo = 0;
-	}
+	int signo = task_deferred(task, signal_at_detach(task));
 	int r = pt_detach(task->tid, signo);
 	if (r < 0 && r != -ESRCH)
 		log_debug(LOG_RUN, "%d: detach failed: %d", task->tid, r);

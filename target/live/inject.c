@@ -61,17 +61,14 @@ static int inject_in(struct task *task, long number, const uint64_t args[6], uin
 	if (r < 0)
 		return r;
 	struct user_regs_struct saved = *have, gp = saved;
-	enum task_pstop pstop = task->pstop;
-	int stop_signo = task->stop_signo;
 	if (space_read_raw(s, gp.rip, under, sizeof(under), &got) < 0 || got < sizeof(under))
 		return -EFAULT;
 	r = space_write_raw(s, gp.rip, syscall_insn, sizeof(syscall_insn));
 	if (r < 0)
 		return r;
 
-	/* The stop it stands in may carry a signal that the step would drop. */
-	if (pstop == PSTOP_SIGNAL && task->stop_signo && task->stop_signo != SIGTRAP)
-		task_defer_signal(task, task->stop_signo);
+	siginfo_t si;
+	bool have_si = pt_get_siginfo(task->tid, &si) == 0;
 	gp.rax = (uint64_t)number;
 	gp.orig_rax = (uint64_t)-1;
 	gp.rdi = args[0];
@@ -92,8 +89,10 @@ static int inject_in(struct task *task, long number, const uint64_t args[6], uin
 	*have = saved;
 	task->gp_valid = true;
 	task->gp_dirty = false;
-	task->pstop = PSTOP_EVENT;
-	task->stop_signo = stop_signo;
+	/* It stands in the signal-delivery-stop of our step now: what it stood in before is put back as its siginfo. */
+	task->pstop = PSTOP_SIGNAL;
+	if (have_si)
+		(void)pt_set_siginfo(task->tid, &si);
 	if (r < 0)
 		return r;
 	if ((int64_t)gp.rax < 0 && (int64_t)gp.rax > -4096)

@@ -88,6 +88,9 @@ static int next_thread(struct target *t, pid_t after, pid_t *ret)
 		else
 			hi = mid;
 	}
+	/* A leader that has exited before its threads has nothing to show. */
+	while (lo < p->count && p->tasks[lo]->state == TASK_ZOMBIE)
+		lo++;
 	*ret = lo < p->count ? p->tasks[lo]->tid : 0;
 	return 0;
 }

@@ -302,19 +302,42 @@ static void debug_reg_hit(struct task *task, bool stepped)
 
 /* --- signals --- */
 
+/* One of those we sent ourselves: it passes, now or at the next start. */
+static bool deferred_arrived(struct task *task, int signo)
+{
+	struct deferred_signal **at = &task->deferred;
+
+	while (*at && !((*at)->sent && (*at)->info.si_signo == signo))
+		at = &(*at)->next;
+	struct deferred_signal *d = *at;
+	if (!d)
+		return false;
+	if (d->have_info)
+		(void)pt_set_siginfo(task->tid, &d->info);
+	else
+		d->have_info = pt_get_siginfo(task->tid, &d->info) == 0;
+	if (task->resumed && !task->proc->live->stopping) {
+		*at = d->next;
+		free(d);
+		task_restart(task, signo);
+		return true;
+	}
+	/* First in the list: the restart out of this very stop delivers it. */
+	*at = d->next;
+	d->next = task->deferred;
+	d->sent = false;
+	task->deferred = d;
+	return true;
+}
+
 static void signal_stop(struct task *task, int signo)
 {
 	struct live *live = task->proc->live;
 
 	task->pstop = PSTOP_SIGNAL;
 	task->stop_signo = signo;
-	if (task->inject_expected && task->inject_signo == signo) {
-		task->inject_expected = false;
-		if (!live->stopping && task->resumed) {
-			task_restart(task, signo);
-			return;
-		}
-	}
+	if (deferred_arrived(task, signo))
+		return;
 	if ((task->proc->starting || task->proc->hidden || sigismember(&live->pass, signo) == 1) &&
 	    !live->stopping && task->resumed) {
 		log_debug(LOG_STOP, "%d: signal %d passed", task->tid, signo);
@@ -325,48 +348,6 @@ static void signal_stop(struct task *task, int signo)
 }
 
 /* --- new tasks and processes --- */
-
-static void clone_event(struct task *parent)
-{
-	struct live *live = parent->proc->live;
-	unsigned long tid = 0;
-
-	if (pt_event_message(parent->tid, &tid) < 0)
-		return;
-
-	/* A clone without CLONE_THREAD is a process; one that shares this memory is treated as a vfork child that never lets go. */
-	struct proc *p = parent->proc;
-	bool thread = syscall(SYS_tgkill, p->base.pid, (pid_t)tid, 0) == 0 || errno != ESRCH ||
-		      task_find(live, (pid_t)tid);
-	struct task *task = task_find(live, (pid_t)tid);
-	if (!thread) {
-		int status;
-		if (!stray_take(live, (pid_t)tid, &status) &&
-		    waitpid((pid_t)tid, &status, __WALL) < 0)
-			status = 0;
-		if (WIFSTOPPED(status) && kill((pid_t)tid, 0) == 0)
-			pt_detach((pid_t)tid, 0);
-		task_go(parent);
-		return;
-	}
-	if (!task)
-		task = task_add(p, (pid_t)tid, TASK_NEW);
-	if (!task) {
-		pt_detach((pid_t)tid, 0);
-	} else {
-		task->how = (struct resume){ .action = RESUME_CONT };
-		task_set_resumed(task, parent->resumed);
-		int status;
-		if (stray_take(live, (pid_t)tid, &status))
-			live_news(live, (pid_t)tid, status);
-	}
-	if (live->events.clone)
-		live_event(parent, (struct stop){ .kind = STOP_CLONE,
-						  .child_pid = p->base.pid,
-						  .child_tid = (pid_t)tid });
-	else
-		task_go(parent);
-}
 
 /* The first stop of a forked child; false when it was killed before. */
 static bool await_child(struct live *live, pid_t pid)
@@ -435,6 +416,52 @@ static void fork_event(struct task *parent, bool vfork)
 		proc_free(child);
 	}
 	task_go(parent);
+}
+
+/* clone() without CLONE_THREAD but with CLONE_VM is a thread to everybody who debugs it. */
+static bool shares_memory(const struct proc *p, pid_t tid)
+{
+	enum { KCMP_SAME_VM = 1 };
+	if (syscall(SYS_tgkill, p->base.pid, tid, 0) == 0)
+		return true;
+	return syscall(SYS_kcmp, p->base.pid, tid, KCMP_SAME_VM, 0, 0) <=
+	       0; /* 0: the same; -1: no such call, or it is gone */
+}
+
+static void clone_event(struct task *parent)
+{
+	struct live *live = parent->proc->live;
+	unsigned long tid = 0;
+
+	if (pt_event_message(parent->tid, &tid) < 0)
+		return;
+
+	struct proc *p = parent->proc;
+	struct task *task = task_find(live, (pid_t)tid);
+	if (!task &&
+	    !shares_memory(
+		    p,
+		    (pid_t)tid)) { /* a fork in all but the name, with an exit signal of its own */
+		fork_event(parent, false);
+		return;
+	}
+	if (!task)
+		task = task_add(p, (pid_t)tid, TASK_NEW);
+	if (!task) {
+		pt_detach((pid_t)tid, 0);
+	} else {
+		task->how = (struct resume){ .action = RESUME_CONT };
+		task_set_resumed(task, parent->resumed);
+		int status;
+		if (stray_take(live, (pid_t)tid, &status))
+			live_news(live, (pid_t)tid, status);
+	}
+	if (live->events.clone)
+		live_event(parent, (struct stop){ .kind = STOP_CLONE,
+						  .child_pid = p->base.pid,
+						  .child_tid = (pid_t)tid });
+	else
+		task_go(parent);
 }
 
 static void exec_event(struct task *task)
@@ -698,15 +725,25 @@ static bool still_runs(const struct task *task)
 	return task->state == TASK_RUNNING || task->state == TASK_NEW;
 }
 
+/* A leader that exited before its threads: there is no status to wait for until they are gone. */
+static void judge_zombie(struct task *task)
+{
+	struct proc *p = task->proc;
+	if (task->tid != p->base.pid || p->count == 1)
+		return;
+	char state = proc_state(p->base.pid, task->tid);
+	if (state != 'Z' && state != 'X')
+		return;
+	task->state = TASK_ZOMBIE;
+	task_set_resumed(task, false);
+}
+
 /* Has looked long enough: is the kernel keeping it? */
 static void judge_late(struct task *task)
 {
 	switch (proc_state(task->proc->base.pid, task->tid)) {
 	case 'Z':
-	case 'X':
-		if (task->tid == task->proc->base.pid && task->proc->count > 1)
-			task->state = TASK_ZOMBIE;
-		break;
+	case 'X': judge_zombie(task); break;
 	case 'D': task->state = TASK_STUCK; break;
 	default:
 		if (task->vforking)

@@ -80,45 +80,55 @@ bool task_pending_stale(struct task *task)
 	return true;
 }
 
-void task_defer_signal(struct task *task, int signo)
+static struct deferred_signal *defer(struct task *task, int signo)
 {
 	struct deferred_signal *d = calloc(1, sizeof(*d));
 	if (!d)
-		return;
-	if (task->pstop != PSTOP_SIGNAL || pt_get_siginfo(task->tid, &d->info) < 0 ||
-	    d->info.si_signo != signo)
-		d->info = (siginfo_t){ .si_signo = signo, .si_code = SI_USER };
-
+		return NULL;
+	d->info.si_signo = signo;
 	struct deferred_signal **end = &task->deferred;
 	while (*end)
 		end = &(*end)->next;
 	*end = d;
+	return d;
 }
 
-/* Signals put aside while the task could not take them are sent to it again, with what they carried, and then pass. */
-void task_send_deferred(struct task *task)
+void task_defer_signal(struct task *task, int signo)
 {
-	while (task->deferred) {
-		struct deferred_signal *d = task->deferred;
-		task->deferred = d->next;
-		task->inject_expected = true;
-		task->inject_signo = d->info.si_signo;
-		if (syscall(SYS_rt_tgsigqueueinfo, task->proc->base.pid, task->tid,
-			    d->info.si_signo, &d->info) < 0)
-			syscall(SYS_tgkill, task->proc->base.pid, task->tid, d->info.si_signo);
-		free(d);
+	struct deferred_signal *d = defer(task, signo);
+	siginfo_t si;
+
+	if (d && task->pstop == PSTOP_SIGNAL && pt_get_siginfo(task->tid, &si) == 0 &&
+	    si.si_signo == signo) {
+		d->info = si;
+		d->have_info = true;
 	}
 }
 
-/* A restart delivers a signal only out of a signal-delivery-stop; elsewhere it is sent, and passed without a stop when it comes. */
-static int deliverable(struct task *task, int signo)
+/*
+ * A restart delivers a signal only out of a signal-delivery-stop, and only one. Every other is sent to the task, and when it arrives
+ * gets the siginfo it had and passes (news.c).
+ */
+int task_deferred(struct task *task, int signo)
 {
-	if (!signo || task->pstop == PSTOP_SIGNAL)
-		return signo;
-	task->inject_expected = true;
-	task->inject_signo = signo;
-	syscall(SYS_tgkill, task->proc->base.pid, task->tid, signo);
-	return 0;
+	if (signo && task->pstop != PSTOP_SIGNAL) {
+		(void)defer(task, signo);
+		signo = 0;
+	}
+	struct deferred_signal *head = task->deferred;
+	if (!signo && head && !head->sent && task->pstop == PSTOP_SIGNAL) {
+		if (head->have_info)
+			(void)pt_set_siginfo(task->tid, &head->info);
+		signo = head->info.si_signo;
+		task->deferred = head->next;
+		free(head);
+	}
+	for (struct deferred_signal *d = task->deferred; d; d = d->next) {
+		if (!d->sent)
+			syscall(SYS_tkill, task->tid, d->info.si_signo);
+		d->sent = true;
+	}
+	return signo;
 }
 
 static bool wants_syscalls(const struct proc *p)
@@ -141,9 +151,7 @@ void task_restart(struct task *task, int signo)
 		return;
 	if (task->dregs_stale)
 		task_write_dregs(task);
-	if (task->deferred)
-		task_send_deferred(task);
-	signo = deliverable(task, signo);
+	signo = task_deferred(task, signo);
 	int r = task_flush(task);
 	if (r == 0) {
 		task->stepping = task->how.action != RESUME_CONT;
@@ -312,8 +320,13 @@ void live_commit(struct tracer *tr, bool pending_first)
 	while (live->marked_len) {
 		struct task *task = live->marked[--live->marked_len];
 		task->marked = false;
-		if (start && !task->queued)
+		if (start && !task->queued) {
 			task_go(task);
+		} else if (task->how.signo) {
+			/* Its client has been told that it runs, so this signal counts as delivered: it must not get lost. */
+			task_defer_signal(task, task->how.signo);
+			task->how.signo = 0;
+		}
 	}
 	live_release(live, true);
 	if (pending_first && !live->resumed_count && !live->queue_len && !live->told_len &&

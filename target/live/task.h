@@ -53,8 +53,11 @@ struct over {
 	int slot_no;
 };
 
+/* A signal the task is to get without anybody being told: it came at a bad moment, or the client sent it where none can be given. */
 struct deferred_signal {
 	siginfo_t info;
+	bool have_info; /* else the kernel makes one up */
+	bool sent;      /* on its way by tgkill; passed when it arrives */
 	struct deferred_signal *next;
 };
 
@@ -68,8 +71,6 @@ struct task {
 	int stop_signo;        /* PSTOP_SIGNAL: what is about to be delivered */
 	bool interrupt_sent;   /* a PTRACE_INTERRUPT of ours may still be on its way */
 	bool interrupt_wanted; /* the client asked for it */
-	bool inject_expected;  /* inject_signo was queued by us to be delivered without a stop */
-	int inject_signo;
 	bool resumed;
 	bool marked;   /* resume() was called, commit() was not */
 	bool queued;   /* in the tracer's event queue */
@@ -238,7 +239,8 @@ void task_restart_step(struct task *task);
 void task_syscall_stop(struct task *task);
 /* Puts the signal it stopped with aside until it next starts. */
 void task_defer_signal(struct task *task, int signo);
-void task_send_deferred(struct task *task);
+/* What a restart is to deliver, given that it was asked to deliver signo; the rest is sent. */
+int task_deferred(struct task *task, int signo);
 /* Starts whoever is meant to run and stands still only because somebody was stepping in place, or was halted in passing. */
 void live_release(struct live *live, bool hidden_only);
 /* The breakpoint at pc has been judged for this arrival: going on means stepping over it. */
