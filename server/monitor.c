@@ -18,7 +18,8 @@ static void _printf_(2, 3) print(struct session *s, const char *fmt, ...)
 	va_start(ap, fmt);
 	int n = vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	session_console(s, text, MIN((size_t)MAX(n, 0), sizeof(text) - 1));
+	size_t len = n > 0 ? (size_t)n : 0;
+	session_console(s, text, MIN(len, sizeof(text) - 1));
 }
 
 static void print_help(struct session *s);

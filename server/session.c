@@ -220,7 +220,7 @@ void session_error_from(struct session *s, int code, const struct err *err)
 void session_console(struct session *s, const char *text, size_t len)
 {
 	enum { CHUNK = SESSION_PACKET_MAX / 2 - 16 };
-	_cleanup_buf_ struct buf b;
+	_cleanup_buf_ struct buf b = { 0 };
 
 	buf_init(&b, SESSION_PACKET_MAX);
 	while (len) {

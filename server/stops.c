@@ -329,7 +329,7 @@ static void queue_and_notify(struct session *s, struct threadid id, bool final,
 	}
 	if (s->notified)
 		return;
-	_cleanup_buf_ struct buf note;
+	_cleanup_buf_ struct buf note = { 0 };
 	buf_init(&note, SESSION_PACKET_MAX);
 	buf_puts(&note, "Stop:");
 	buf_put(&note, s->queue[0].text, s->queue[0].len);
@@ -356,7 +356,7 @@ void stops_acknowledge(struct session *s)
 static void enumerate_thread(struct session *s, struct inferior *inf, int64_t id)
 {
 	struct view_thread about;
-	_cleanup_buf_ struct buf text;
+	_cleanup_buf_ struct buf text = { 0 };
 
 	if (threadview_describe(inf->view, id, &about) < 0 || !about.stopped)
 		return;
@@ -466,7 +466,7 @@ static void report_all_stop(struct session *s, struct inferior *inf, const struc
 
 static void report_non_stop(struct session *s, struct inferior *inf, const struct target_event *ev)
 {
-	_cleanup_buf_ struct buf text;
+	_cleanup_buf_ struct buf text = { 0 };
 	bool final = is_end(&ev->stop) || ev->stop.kind == STOP_THREAD_EXITED ||
 		     ev->stop.kind == STOP_NO_RESUMED;
 	struct threadid id = session_id(inf, threadview_id_of(inf->view, ev->tid));

@@ -9,7 +9,7 @@ enum { AUXV_MAX = 4096 };
 static int find_r_debug(struct inferior *inf, uint64_t *ret)
 {
 	struct mem mem = target_mem(inf->target);
-	_cleanup_buf_ struct buf auxv;
+	_cleanup_buf_ struct buf auxv = { 0 };
 
 	buf_init(&auxv, AUXV_MAX);
 	if (!inf->r_debug) {

@@ -214,7 +214,7 @@ static bool count_object(void *ctx, const struct linkmap_object *o)
 static void search_program(struct threaddb *db)
 {
 	struct target *t = db->proc.inf->target;
-	_cleanup_buf_ struct buf auxv;
+	_cleanup_buf_ struct buf auxv = { 0 };
 	char path[PATH_MAX];
 	uint64_t entry, runs_at = 0;
 
