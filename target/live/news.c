@@ -418,14 +418,25 @@ static void fork_event(struct task *parent, bool vfork)
 	task_go(parent);
 }
 
-/* clone() without CLONE_THREAD but with CLONE_VM is a thread to everybody who debugs it. */
 static bool shares_memory(const struct proc *p, pid_t tid)
 {
 	enum { KCMP_SAME_VM = 1 };
 	if (syscall(SYS_tgkill, p->base.pid, tid, 0) == 0)
 		return true;
-	return syscall(SYS_kcmp, p->base.pid, tid, KCMP_SAME_VM, 0, 0) <=
-	       0; /* 0: the same; -1: no such call, or it is gone */
+	/* 0: the same; -1: no such call, or it is gone */
+	return syscall(SYS_kcmp, p->base.pid, tid, KCMP_SAME_VM, 0, 0) <= 0;
+}
+
+/*
+ * The kernel calls it a clone, and every debugger a thread, but it is a fork with an exit signal of
+ * its own: our int3s are in a copy of the memory where nobody would ever take them out.
+ */
+static void clean_copy(struct proc *p, pid_t tid)
+{
+	struct space *copy = space_clone(p->space, tid);
+	if (copy)
+		space_lift(copy);
+	space_unref(copy);
 }
 
 static void clone_event(struct task *parent)
@@ -438,13 +449,8 @@ static void clone_event(struct task *parent)
 
 	struct proc *p = parent->proc;
 	struct task *task = task_find(live, (pid_t)tid);
-	if (!task &&
-	    !shares_memory(
-		    p,
-		    (pid_t)tid)) { /* a fork in all but the name, with an exit signal of its own */
-		fork_event(parent, false);
-		return;
-	}
+	if (!task && !shares_memory(p, (pid_t)tid))
+		clean_copy(p, (pid_t)tid);
 	if (!task)
 		task = task_add(p, (pid_t)tid, TASK_NEW);
 	if (!task) {
