@@ -75,6 +75,8 @@ struct stop {
 	enum stop_kind  kind;
 	enum point_kind watch;
 	bool            own;
+	bool            internal;  /* STOP_SWBREAK: a point of the server's own was hit (struct point) */
+	bool            unasked;   /* STOP_SWBREAK: and no other, the client has none here or its conditions are false */
 	int             signo;
 	int             status;
 	uint64_t        addr;
@@ -98,6 +100,7 @@ enum resume_action {
 struct resume {
 	enum resume_action action;
 	int                signo;  /* delivered first; 0: none, the signal it stopped with is dropped */
+	bool               hold_signals; /* STEP, RANGE: signals that pass wait until the thread is next resumed with CONT, or let go */
 	uint64_t           start;
 	uint64_t           end;    /* exclusive */
 };
@@ -116,9 +119,10 @@ struct mem_region {
 	char     name[256];
 };
 
-/* A breakpoint or watchpoint. Two are the same when kind, addr and len are. */
+/* A breakpoint or watchpoint. Two are the same when kind, addr, len and internal are. */
 struct point {
 	enum point_kind kind;
+	bool            internal;        /* POINT_SW: the server's own. It lives beside a client's at the same address and has no commands */
 	uint64_t        addr;
 	uint64_t        len;             /* watchpoints: bytes, at least 1; others 1 */
 	struct ax     **conditions;      /* any true: the hit counts. None: always */

@@ -270,12 +270,18 @@ static void int3_hit(struct task *task)
 
 	gp->rip = at;
 	task_gp_changed(task);
-	if (p->hidden || !point->wanted || !hit_reported(task, point)) {
+	bool internal = point->internal && !p->hidden &&
+			hit_counts(task, point->internal_conditions, point->internal_condition_count);
+	bool asked = point->wanted && !p->hidden && hit_reported(task, point);
+	if (!internal && !asked) {
 		task_pass_point(task, at);
 		task_go(task);
 		return;
 	}
-	live_event(task, (struct stop){ .kind = STOP_SWBREAK, .signo = SIGTRAP });
+	live_event(task, (struct stop){ .kind = STOP_SWBREAK,
+					.internal = internal,
+					.unasked = !asked,
+					.signo = SIGTRAP });
 }
 
 static void debug_reg_hit(struct task *task, bool stepped)
@@ -340,8 +346,9 @@ static void signal_stop(struct task *task, int signo)
 		return;
 	if ((task->proc->starting || task->proc->hidden || sigismember(&live->pass, signo) == 1) &&
 	    !live->stopping && task->resumed) {
-		log_debug(LOG_STOP, "%d: signal %d passed", task->tid, signo);
-		task_restart(task, signo);
+		bool held = task_hold_signal(task, signo);
+		log_debug(LOG_STOP, "%d: signal %d %s", task->tid, signo, held ? "held" : "passed");
+		task_restart(task, held ? 0 : signo);
 		return;
 	}
 	live_event(task, (struct stop){ .kind = STOP_SIGNAL, .signo = signo });

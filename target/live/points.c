@@ -44,12 +44,12 @@ void space_sync(struct space *s)
 	s->sw.changed = false;
 	for (size_t i = 0; i < s->sw.count;) {
 		struct swpoint *p = &s->sw.at[i];
-		bool want = p->wanted && !s->lifted;
+		bool want = swpoint_needed(p) && !s->lifted;
 		if (want && !p->inserted)
 			(void)put_in(s, p);
 		else if (!want && p->inserted)
 			take_out(s, p);
-		if (!p->wanted)
+		if (!swpoint_needed(p))
 			swpoints_drop(&s->sw, p);
 		else
 			i++;
@@ -79,6 +79,13 @@ static void free_expressions(struct point *p)
 
 static void take_expressions(struct swpoint *p, struct point *want)
 {
+	if (want->internal) {
+		swpoint_forget_internal(p);
+		p->internal = true;
+		p->internal_conditions = want->conditions;
+		p->internal_condition_count = want->condition_count;
+		return;
+	}
 	swpoint_forget(p);
 	p->wanted = true;
 	p->persist = want->persist;
@@ -200,10 +207,14 @@ static int remove_point(struct target *t, const struct point *gone)
 		return r;
 	}
 	struct swpoint *point = swpoints_find(&p->space->sw, gone->addr);
-	if (!point || !point->wanted)
+	if (!point || !(gone->internal ? point->internal : point->wanted))
 		return -ENOENT;
-	point->wanted = false;
-	swpoint_forget(point);
+	if (gone->internal) {
+		swpoint_forget_internal(point);
+	} else {
+		point->wanted = false;
+		swpoint_forget(point);
+	}
 	p->space->sw.changed = true;
 	/* While somebody runs in this memory the byte must go now. */
 	for (size_t i = 0; i < p->count; i++) {
@@ -223,6 +234,7 @@ static void remove_all(struct target *t)
 		return;
 	for (size_t i = 0; i < p->space->sw.count; i++) {
 		struct swpoint *point = &p->space->sw.at[i];
+		swpoint_forget_internal(point);
 		if (point->persist && point->command_count)
 			continue;
 		point->wanted = false;

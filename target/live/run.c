@@ -38,9 +38,32 @@ static bool point_wanted(struct proc *p, enum point_kind kind, uint64_t addr)
 {
 	if (kind == POINT_SW) {
 		struct swpoint *point = swpoints_find(&p->space->sw, addr);
-		return point && point->wanted;
+		return point && swpoint_needed(point);
 	}
 	return dregs_covers(&p->dregs, kind == POINT_HW, addr);
+}
+
+static bool holds_signals(const struct task *task)
+{
+	return task->how.hold_signals && task->how.action != RESUME_CONT;
+}
+
+static bool is_deferred(const struct task *task, int signo)
+{
+	const struct deferred_signal *d = task->deferred;
+	while (d && (d->sent || d->info.si_signo != signo))
+		d = d->next;
+	return d;
+}
+
+bool task_hold_signal(struct task *task, int signo)
+{
+	if (!holds_signals(task))
+		return false;
+	/* As in the kernel, one that waits already is not queued twice. */
+	if (!is_deferred(task, signo))
+		task_defer_signal(task, signo);
+	return true;
 }
 
 bool task_pending_stale(struct task *task)
@@ -52,7 +75,8 @@ bool task_pending_stale(struct task *task)
 	case STOP_SIGNAL:
 		if (sigismember(&live->pass, task->pending.signo) != 1)
 			return false;
-		task->how.signo = task->pending.signo; /* delivered instead of told */
+		if (!task_hold_signal(task, task->pending.signo))
+			task->how.signo = task->pending.signo; /* delivered instead of told */
 		break;
 	case STOP_SWBREAK:
 		if (task->pending.own)
@@ -151,7 +175,8 @@ void task_restart(struct task *task, int signo)
 		return;
 	if (task->dregs_stale)
 		task_write_dregs(task);
-	signo = task_deferred(task, signo);
+	if (signo || !holds_signals(task))
+		signo = task_deferred(task, signo);
 	int r = task_flush(task);
 	if (r == 0) {
 		task->stepping = task->how.action != RESUME_CONT;

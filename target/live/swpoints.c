@@ -21,10 +21,18 @@ void swpoint_forget(struct swpoint *p)
 	p->persist = false;
 }
 
+void swpoint_forget_internal(struct swpoint *p)
+{
+	free_list(&p->internal_conditions, &p->internal_condition_count);
+	p->internal = false;
+}
+
 void swpoints_fini(struct swpoints *s)
 {
-	for (size_t i = 0; i < s->count; i++)
+	for (size_t i = 0; i < s->count; i++) {
 		swpoint_forget(&s->at[i]);
+		swpoint_forget_internal(&s->at[i]);
+	}
 	free(s->at);
 	*s = (struct swpoints){ 0 };
 }
@@ -94,6 +102,7 @@ void swpoints_drop(struct swpoints *s, struct swpoint *p)
 {
 	size_t i = (size_t)(p - s->at);
 	swpoint_forget(p);
+	swpoint_forget_internal(p);
 	memmove(p, p + 1, (s->count - i - 1) * sizeof(*p));
 	s->count--;
 }

@@ -20,13 +20,21 @@ struct swpoint {
 	uint64_t addr;
 	uint8_t orig;
 	bool wanted;
+	bool internal; /* wanted by the server for itself, whether or not a client wants it too */
 	bool inserted;
 	bool persist;
 	struct ax **conditions;
 	size_t condition_count;
 	struct ax **commands;
 	size_t command_count;
+	struct ax **internal_conditions;
+	size_t internal_condition_count;
 };
+
+static inline bool swpoint_needed(const struct swpoint *p)
+{
+	return p->wanted || p->internal;
+}
 
 struct swpoints {
 	struct swpoint *at; /* by address */
@@ -42,8 +50,9 @@ size_t swpoints_from(const struct swpoints *s, uint64_t addr);
 /* The point at addr, made if there is none; NULL: no memory or too many. */
 struct swpoint *swpoints_add(struct swpoints *s, uint64_t addr);
 void swpoints_drop(struct swpoints *s, struct swpoint *p);
-/* Frees the expressions a point holds. */
+/* Frees the expressions a client's point holds; the server's own. */
 void swpoint_forget(struct swpoint *p);
+void swpoint_forget_internal(struct swpoint *p);
 /* Puts the covered bytes into what was read from memory at addr. */
 void swpoints_hide(const struct swpoints *s, uint64_t addr, uint8_t *bytes, size_t len);
 /* For a write of bytes at addr: the covered bytes change in the store, out gets what memory shall hold. */

@@ -15,7 +15,9 @@
 #include <cmocka.h>
 
 #include "base/log.h"
+#include "target/ax.h"
 #include "target/live/live.h"
+#include "target/x86/regs.h"
 
 struct shared {
 	volatile unsigned long calls, threads_up, signals, stop, value;
@@ -238,6 +240,90 @@ static void all_threads_hit_and_stop(void **state _unused_)
 	end(t, pid);
 }
 
+static int same_number(void *ctx _unused_, unsigned number)
+{
+	return (int)number;
+}
+
+/* The server's own breakpoint beside the client's: an event says whose it is, and neither takes the other away. */
+static void internal_points_stand_beside_the_clients(void **state _unused_)
+{
+	/* rdi == 3 */
+	static const uint8_t is_three[] = { 0x26, 0x00, X86_RDI, 0x22, 0x03, 0x13, 0x27 };
+	pid_t pid = child_of(spin_threads);
+	wait_up(8);
+	struct target *t = attach(pid);
+	struct err err = { 0 };
+	tr->ops->stop_all(tr);
+	struct point own = { .kind = POINT_SW, .internal = true, .addr = (uint64_t)marked, .len = 1 };
+	own.conditions = calloc(1, sizeof(*own.conditions));
+	own.condition_count = 1;
+	assert_int_equal(ax_compile(is_three, sizeof(is_three), same_number, NULL, own.conditions, &err), 0);
+	assert_int_equal(t->ops->points->insert(t, &own, &err), 0);
+	for (int i = 0; i < 20; i++) {
+		struct user_regs_struct gp;
+		go_all(t, RESUME_CONT, 0);
+		struct target_event ev = next();
+		tr->ops->stop_all(tr);
+		assert_true(ev.stop.internal && ev.stop.unasked);
+		assert_int_equal(t->ops->gp_read(t, ev.tid, &gp), 0);
+		assert_int_equal(gp.rdi, 3);
+	}
+	insert(t, POINT_SW, (uint64_t)marked, 1);
+	bool both = false, asked = false;
+	for (int i = 0; i < 200 && !(both && asked); i++) {
+		go_all(t, RESUME_CONT, 0);
+		struct target_event ev = next();
+		tr->ops->stop_all(tr);
+		assert_false(ev.stop.unasked && !ev.stop.internal);
+		both |= ev.stop.internal && !ev.stop.unasked;
+		asked |= !ev.stop.internal;
+	}
+	assert_true(both && asked);
+	own = (struct point){ .kind = POINT_SW, .internal = true, .addr = (uint64_t)marked, .len = 1 };
+	assert_int_equal(t->ops->points->remove(t, &own), 0);
+	assert_int_equal(t->ops->points->remove(t, &own), -ENOENT);
+	go_all(t, RESUME_CONT, 0);
+	assert_false(next().stop.internal);
+	tr->ops->stop_all(tr);
+	takes_out(t, POINT_SW, (uint64_t)marked, 1);
+	end(t, pid);
+}
+
+/* A signal that passes does not get into a step that holds signals; it is delivered when the thread continues. */
+static void a_step_can_hold_signals(void **state _unused_)
+{
+	sigset_t pass;
+	pid_t pid = child_of(spin);
+	wait_up(1);
+	sigemptyset(&pass);
+	sigaddset(&pass, SIGUSR1);
+	tr->ops->set_pass_signals(tr, &pass);
+	struct target *t = attach(pid);
+	tr->ops->stop_all(tr);
+	for (int i = 0; i < 50; i++) {
+		struct user_regs_struct gp;
+		kill(pid, SIGUSR1);
+		struct resume step = { .action = RESUME_STEP, .hold_signals = true };
+		assert_int_equal(t->ops->run->resume(t, pid, &step), 0);
+		tr->ops->commit(tr, true);
+		assert_int_equal(next().stop.kind, STOP_STEP);
+		assert_int_equal(t->ops->gp_read(t, pid, &gp), 0);
+		assert_true(gp.rip - (uint64_t)on_signal >= 16);
+		assert_int_equal(shared->signals, 0);
+	}
+	go_all(t, RESUME_CONT, 0);
+	for (int i = 0; i < 1000 && !shared->signals; i++) {
+		struct pollfd pfd = { tr->ops->fd(tr), POLLIN, 0 };
+		poll(&pfd, 1, 10);
+		tr->ops->collect(tr);
+	}
+	assert_int_equal(shared->signals, 1);
+	sigemptyset(&pass);
+	tr->ops->set_pass_signals(tr, &pass);
+	end(t, pid);
+}
+
 static void a_watchpoint_stops_every_thread_that_writes(void **state _unused_)
 {
 	pid_t pid = child_of(spin_threads);
@@ -453,6 +539,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(hits_a_breakpoint_as_often_as_it_is_run),
 		cmocka_unit_test(all_threads_hit_and_stop),
+		cmocka_unit_test(internal_points_stand_beside_the_clients),
+		cmocka_unit_test(a_step_can_hold_signals),
 		cmocka_unit_test(a_watchpoint_stops_every_thread_that_writes),
 		cmocka_unit_test(signals_arrive_as_asked),
 		cmocka_unit_test(interrupt_and_attach_again_and_again),
