@@ -79,7 +79,7 @@ class Gdb:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                         env=env, start_new_session=True, bufsize=0)
         for line in ("confirm off", "width 0", "height 0", "debuginfod enabled off", "print thread-events off",
-                     "auto-load safe-path /", "breakpoint pending on"):
+                     "auto-load safe-path /", "breakpoint pending on", "debug-file-directory /nonexistent"):
             self.cli("set " + line)
         if mi_async:
             self.cli("set mi-async on")
@@ -221,8 +221,8 @@ class Gdb:
             assert stop.number == number, stop
         return stop
 
-    def expect_signal(self, name, func=None):
-        return self.expect_stop("signal-received", func, signal=name)
+    def expect_signal(self, name, func=None, limit=None):
+        return self.expect_stop("signal-received", func, signal=name, limit=limit)
 
     def expect_exit(self, code=0):
         stop = self.expect_stop()

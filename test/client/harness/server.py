@@ -1,51 +1,54 @@
 """The server under test as a process: started, listened to, ended."""
 import os
 import re
-import select
 import signal
 import subprocess
-import time
+import threading
 
 from . import process, wait, where
 
 
 class Lines:
-    """What a process writes to one descriptor, line by line, waited for by regular expression."""
+    """What a process writes to one descriptor, waited for by regular expression. A thread reads it all the time, so that
+    a server that says much never waits for the test."""
 
     def __init__(self, fd, name):
         self.fd, self.name = fd, name
         self.text = ""
         self.ended = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
 
-    def pump(self, timeout):
-        """Read what there is within timeout seconds; False when nothing came."""
-        if self.ended or not select.select([self.fd], [], [], timeout)[0]:
-            return False
-        data = os.read(self.fd, 65536)
-        self.ended = not data
-        self.text += data.decode(errors="replace")
-        return bool(data)
+    def _read(self):
+        while True:
+            data = os.read(self.fd, 65536)
+            with self._changed:
+                self.text += data.decode(errors="replace")
+                self.ended = not data
+                self._changed.notify_all()
+            if not data:
+                os.close(self.fd)
+                return
 
     def find(self, pattern, limit=None, start=0):
         """The first match of pattern at or after `start` in what has been written or will be."""
-        end = time.monotonic() + (wait.LIMIT if limit is None else limit)
-        while True:
-            match = re.compile(pattern, re.M).search(self.text, start)
-            if match:
-                return match
-            if self.ended or time.monotonic() > end:
+        wanted = re.compile(pattern, re.M)
+        with self._changed:
+            self._changed.wait_for(lambda: self.ended or wanted.search(self.text, start),
+                                   wait.LIMIT if limit is None else limit)
+            match = wanted.search(self.text, start)
+            if not match:
                 why = "it closed" if self.ended else "nothing more came"
                 raise wait.TimedOut(f"no /{pattern}/ on {self.name}: {why}. It said:\n{self.text}")
-            self.pump(max(0.0, min(1.0, end - time.monotonic())))
+            return match
 
     def rest(self, limit=None):
         """Everything until the other side closes it."""
-        end = time.monotonic() + (wait.LIMIT if limit is None else limit)
-        while not self.ended:
-            if time.monotonic() > end:
+        with self._changed:
+            if not self._changed.wait_for(lambda: self.ended, wait.LIMIT if limit is None else limit):
                 raise wait.TimedOut(f"{self.name} stays open. It said:\n{self.text}")
-            self.pump(0.5)
-        return self.text
+            return self.text
 
 
 class Stopgo:
@@ -103,16 +106,10 @@ class Stopgo:
         try:
             return self.process.wait(wait.LIMIT if limit is None else limit)
         except subprocess.TimeoutExpired:
-            raise wait.TimedOut(f"the server does not end. It said:\n{self.said()}") from None
+            raise wait.TimedOut(f"the server does not end. It said:\n{self.err.text}") from None
 
     def is_running(self):
         return self.process.poll() is None
-
-    def said(self):
-        """What it wrote to stderr so far."""
-        while self.err.pump(0):
-            pass
-        return self.err.text
 
     def close(self):
         """End it and what it launched. Kills only by pids it announced or whose parent it is."""
@@ -120,7 +117,7 @@ class Stopgo:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait(wait.LIMIT)
-        children.update(int(pid) for pid in re.findall(r"created; pid = (\d+)$", self.said(), re.M))
+        children.update(int(pid) for pid in re.findall(r"created; pid = (\d+)$", self.err.text, re.M))
         for pid in children:
             # What it launched is in the session that was made for it: a pid used again by someone else is not.
             try:
@@ -128,8 +125,3 @@ class Stopgo:
                     os.kill(pid, signal.SIGKILL)
             except (ProcessLookupError, FileNotFoundError):
                 pass
-        for lines in (self.out, self.err):
-            while lines.pump(0):
-                pass
-            os.close(lines.fd)
-            lines.ended = True

@@ -1,11 +1,11 @@
-"""Fixtures for the client tests: what a test names in its arguments is made for it and taken away after it."""
+"""Fixtures for the tests with real processes (client/, fault/): what a test names in its arguments is made for it and taken away after it."""
 import collections
 import os
 import sys
 
 import pytest
 
-sys.path.insert(0, os.path.dirname(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "client"))
 
 from harness import process, rsp, where  # noqa: E402
 from harness.gdb import Gdb  # noqa: E402
@@ -144,7 +144,8 @@ def pytest_runtest_makereport(item, call):
         return
     for thing in getattr(item, "made", ()):
         if hasattr(thing, "transcript"):
-            report.sections.append((f"{type(thing).__name__} transcript", "\n".join(thing.transcript[-80:])))
+            lines = [line[:400] for line in thing.transcript if not line.startswith('< ~"Reading ')]
+            report.sections.append((f"{type(thing).__name__} transcript", "\n".join(lines[-40:])))
         if isinstance(thing, Stopgo):
-            text = f"{' '.join(thing.command)}\n{thing.err.text if thing.err.ended else thing.said()}"
+            text = f"{' '.join(thing.command)}\n{thing.err.text}"
             report.sections.append(("server", text + f"\nstdout: {thing.out.text[-2000:]}"))
