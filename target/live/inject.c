@@ -1,8 +1,9 @@
 /*
  * inject.c - system calls made by the debuggee on our behalf: memory of our own in it.
  *
- * A syscall instruction is put at the pc of a stopped thread and stepped; everything is put back. The thread must not be inside a
- * system call of its own (the stops of fork, clone, exec): the kernel would overwrite rax with that call's result on the way out.
+ * A stopped thread is sent to a syscall instruction that is there already (the vDSO has some), stepped over it, and put back. Nothing is
+ * written, so that other threads may run meanwhile. The thread must not be inside a system call of its own (the stops of fork, clone,
+ * exec): the kernel would overwrite rax with that call's result on the way out.
  */
 #include <errno.h>
 #include <string.h>
@@ -29,14 +30,16 @@ static int step_once(struct task *task, struct user_regs_struct *gp)
 		int status, r = pt_step(task->tid, 0);
 		if (r < 0)
 			return r;
-		while (waitpid(task->tid, &status, __WALL) < 0) {
+		/* Its end, if that is what comes, is left for whoever collects. */
+		siginfo_t what = { 0 };
+		while (waitid(P_PID, (id_t)task->tid, &what, WEXITED | WSTOPPED | WNOWAIT | __WALL) < 0) {
 			if (errno != EINTR)
 				return -errno;
 		}
-		if (!WIFSTOPPED(status)) {
-			live_news(task->proc->live, task->tid, status);
+		if (what.si_code == CLD_EXITED || what.si_code == CLD_KILLED || what.si_code == CLD_DUMPED)
 			return -ESRCH;
-		}
+		if (waitpid(task->tid, &status, __WALL) < 0)
+			return -errno;
 		r = pt_get_gp(task->tid, gp);
 		if (r < 0)
 			return r;
@@ -50,22 +53,57 @@ static int step_once(struct task *task, struct user_regs_struct *gp)
 	return -EAGAIN;
 }
 
+/* Where the bytes of a syscall instruction lie in memory that may be executed. */
+static uint64_t scan_region(struct proc *p, const struct mem_region *region)
+{
+	uint8_t page[4096];
+	for (uint64_t at = region->start; at < region->end; at += sizeof(page)) {
+		size_t got;
+		if (live_mem_read(&p->base, at, page, sizeof(page), &got) < 0)
+			return 0;
+		const uint8_t *hit = memmem(page, got, syscall_insn, sizeof(syscall_insn));
+		if (hit && !swpoints_find(&p->space->sw, at + (uint64_t)(hit - page)))
+			return at + (uint64_t)(hit - page);
+	}
+	return 0;
+}
+
+static uint64_t find_syscall(struct proc *p)
+{
+	enum { LOOKS = 4096 };
+	struct mem_region region;
+	uint64_t at = 0;
+	bool vdso_only = true;
+
+	if (p->space->syscall_insn)
+		return p->space->syscall_insn;
+	for (int i = 0; i < LOOKS && live_region_at(&p->base, at, &region) == 0; i++) {
+		bool wanted = vdso_only ? !strcmp(region.name, "[vdso]")
+					: region.exec && strcmp(region.name, "[vsyscall]") != 0;
+		if (region.mapped && wanted) {
+			p->space->syscall_insn = scan_region(p, &region);
+			if (p->space->syscall_insn)
+				break;
+		}
+		at = region.end;
+		if (!at && !vdso_only)
+			break;
+		if (!at) /* no vDSO: whatever code has one */
+			vdso_only = false;
+	}
+	return p->space->syscall_insn;
+}
+
 static int inject_in(struct task *task, long number, const uint64_t args[6], uint64_t *ret)
 {
-	struct space *s = task->proc->space;
 	struct user_regs_struct *have;
-	uint8_t under[sizeof(syscall_insn)];
-	size_t got;
-
 	int r = task_gp(task, &have);
 	if (r < 0)
 		return r;
 	struct user_regs_struct saved = *have, gp = saved;
-	if (space_read_raw(s, gp.rip, under, sizeof(under), &got) < 0 || got < sizeof(under))
-		return -EFAULT;
-	r = space_write_raw(s, gp.rip, syscall_insn, sizeof(syscall_insn));
-	if (r < 0)
-		return r;
+	gp.rip = find_syscall(task->proc);
+	if (!gp.rip)
+		return -ENOEXEC;
 
 	siginfo_t si;
 	bool have_si = pt_get_siginfo(task->tid, &si) == 0;
@@ -84,7 +122,6 @@ static int inject_in(struct task *task, long number, const uint64_t args[6], uin
 	if (r == -ESRCH)
 		return r;
 
-	(void)space_write_raw(s, saved.rip, under, sizeof(under));
 	(void)pt_set_gp(task->tid, &saved);
 	*have = saved;
 	task->gp_valid = true;
@@ -101,22 +138,21 @@ static int inject_in(struct task *task, long number, const uint64_t args[6], uin
 	return 0;
 }
 
-int inject_syscall(struct proc *p, long number, const uint64_t args[6], uint64_t *ret)
+static struct task *able_task(struct proc *p)
 {
 	for (size_t i = 0; i < p->count; i++) {
 		if (outside_kernel(p->tasks[i]))
-			return inject_in(p->tasks[i], number, args, ret);
+			return p->tasks[i];
 	}
-	return -EBUSY;
+	return NULL;
 }
 
-static int map(struct proc *p, size_t size, int prot, uint64_t *ret)
+static int map(struct task *task, uint64_t where, size_t size, int prot, uint64_t *ret)
 {
-	const uint64_t args[6] = {
-		0, size, (uint64_t)prot, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1, 0
-	};
+	const uint64_t args[6] = { where,        size, (uint64_t)prot, MAP_PRIVATE | MAP_ANONYMOUS,
+				   (uint64_t)-1, 0 };
 	uint64_t addr;
-	int r = inject_syscall(p, SYS_mmap, args, &addr);
+	int r = inject_in(task, SYS_mmap, args, &addr);
 	if (r < 0)
 		return r;
 	if (addr & 4095 || !addr) /* never hand out what a botched call left in rax */
@@ -127,8 +163,10 @@ static int map(struct proc *p, size_t size, int prot, uint64_t *ret)
 
 static int unmap(struct proc *p, uint64_t addr, size_t size)
 {
+	struct task *task = able_task(p);
 	uint64_t result;
-	return inject_syscall(p, SYS_munmap, (const uint64_t[6]){ addr, size }, &result);
+	return task ? inject_in(task, SYS_munmap, (const uint64_t[6]){ addr, size }, &result)
+		    : -EBUSY;
 }
 
 static int alloc(struct target *t, size_t size, int prot, uint64_t *ret)
@@ -140,7 +178,8 @@ static int alloc(struct target *t, size_t size, int prot, uint64_t *ret)
 	struct block *block = calloc(1, sizeof(*block));
 	if (!block)
 		return -ENOMEM;
-	int r = map(p, size, prot, &block->addr);
+	struct task *task = able_task(p);
+	int r = task ? map(task, 0, size, prot, &block->addr) : -EBUSY;
 	if (r < 0) {
 		free(block);
 		return r;
@@ -169,15 +208,28 @@ static int dealloc(struct target *t, uint64_t addr)
 	return -ENOENT;
 }
 
+int inject_map_scratch(struct task *task, uint64_t where, size_t size, uint64_t *ret)
+{
+	if (!outside_kernel(task))
+		return -EBUSY;
+	return map(task, where, size, PROT_READ | PROT_EXEC, ret);
+}
+
 void inject_unmap_scratch(struct proc *p)
 {
 	struct space *s = p->space;
-	if (!s->scratch || s->refs > 1 || p->gone)
+
+	if (s->refs > 1 || p->gone)
 		return;
-	if (unmap(p, s->scratch, 4096) < 0)
-		log_debug(LOG_RUN, "the page for out-of-line steps stays mapped in process %d",
-			  p->base.pid);
-	s->scratch = 0;
+	while (s->scratch) {
+		struct scratch *at = s->scratch;
+		if (unmap(p, at->addr, 4096) < 0)
+			log_debug(LOG_RUN,
+				  "a page for out-of-line steps stays mapped in process %d",
+				  p->base.pid);
+		s->scratch = at->next;
+		free(at);
+	}
 }
 
 const struct target_alloc_ops live_alloc_ops = {

@@ -249,7 +249,7 @@ static void emergency_task(struct task *task)
 		    si.si_code == SI_KERNEL;
 	if (trap && !task->gp_valid && swpoints_find(&task->proc->space->sw, gp.rip - 1))
 		gp.rip--;
-	if (task->over.kind == OVER_SLOT && gp.rip - task->over.slot < task->over.slot_len)
+	if (task->over.kind == OVER_SLOT && over_scratch_holds(task->proc->space, gp.rip))
 		gp.rip = task->over.from;
 	(void)pt_set_gp(task->tid, &gp);
 	for (int i = 7; task->dregs_used && i >= 0; i = i == 7 ? 3 : i - 1)

@@ -356,6 +356,23 @@ static void signal_stop(struct task *task, int signo)
 
 /* --- new tasks and processes --- */
 
+/* Made by a copy of its parent's system call, a new task finds itself behind that copy. */
+static void begin_at(struct task *task, uint64_t rip)
+{
+	struct user_regs_struct *gp;
+
+	if (!rip || task_gp(task, &gp) < 0 || !over_scratch_holds(task->proc->space, gp->rip))
+		return;
+	gp->rip = rip;
+	task_gp_changed(task);
+}
+
+static uint64_t rip_of(struct task *task)
+{
+	struct user_regs_struct *gp;
+	return task_gp(task, &gp) == 0 ? gp->rip : 0;
+}
+
 /* The first stop of a forked child; false when it was killed before. */
 static bool await_child(struct live *live, pid_t pid)
 {
@@ -407,6 +424,7 @@ static void fork_event(struct task *parent, bool vfork)
 		task_go(parent);
 		return;
 	}
+	begin_at(child->tasks[0], pp->space->scratch ? rip_of(parent) : 0);
 	if (!pp->hidden && !pp->starting && (vfork ? live->events.vfork : live->events.fork)) {
 		live_event(parent, (struct stop){ .kind = vfork ? STOP_VFORK : STOP_FORK,
 						  .child_pid = (pid_t)pid,
@@ -465,6 +483,7 @@ static void clone_event(struct task *parent)
 	} else {
 		task->how = (struct resume){ .action = RESUME_CONT };
 		task_set_resumed(task, parent->resumed);
+		task->start_rip = parent->proc->space->scratch ? rip_of(parent) : 0;
 		int status;
 		if (stray_take(live, (pid_t)tid, &status))
 			live_news(live, (pid_t)tid, status);
@@ -495,7 +514,7 @@ static void exec_event(struct task *task)
 		if (p->tasks[i] != task)
 			task_remove(p->tasks[i]);
 	}
-	task->over = (struct over){ 0 };
+	over_finish(task);
 	task->pass_valid = false;
 	task->dregs_used = false;
 	task->dregs_stale = false;
@@ -583,6 +602,7 @@ static void first_stop(struct task *task)
 	struct live *live = task->proc->live;
 
 	task->pstop = PSTOP_EVENT;
+	begin_at(task, task->start_rip);
 	if (live->events.threads)
 		live_event(task, (struct stop){ .kind = STOP_THREAD_CREATED });
 	else

@@ -1,62 +1,289 @@
 /*
- * over.c - past a breakpoint of ours, cheapest way first: the displaced instruction is emulated (no stop at all); or its relocated
- * copy is stepped in a scratch slot; or, when neither can be done, everybody else in this memory is halted, the int3 lifted, the
- * instruction stepped where it is, and the int3 put back.
+ * over.c - past a breakpoint of ours, cheapest way first.
+ *
+ *   emulate    the displaced instruction's effect is computed: no stop at all
+ *   slot       a relocated copy is stepped in scratch memory: one stop of this thread
+ *   in place   everybody else in this memory is halted, the int3 lifted, the instruction stepped
+ *              where it is, the int3 put back: when nobody else runs there, or nothing else will do
+ *
+ * What was found out about an instruction is kept with its breakpoint (struct over_plan).
  */
+#include <assert.h>
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/uio.h>
 
 #include "base/log.h"
 #include "target/live/task.h"
+#include "target/x86/insn.h"
 
-static bool in_place_start(struct task *task, struct swpoint *point)
+struct over_plan {
+	unsigned refs; /* the breakpoint and every task in the copy */
+	struct insn insn;
+	bool decoded;            /* false: these bytes are no instruction */
+	bool no_copy;            /* it was tried and cannot be done */
+	struct scratch *scratch; /* NULL: no copy yet */
+	unsigned slot;
+	struct insn_copy copy;
+};
+
+enum { SLOT_SIZE = INSN_COPY_MAX, SLOTS = 64, SCRATCH_SIZE = SLOT_SIZE * SLOTS };
+
+static_assert(SCRATCH_SIZE == 4096, "a scratch page is a page");
+
+void over_plan_unref(struct over_plan *plan)
+{
+	if (!plan || --plan->refs)
+		return;
+	if (plan->scratch)
+		plan->scratch->used &= ~(UINT64_C(1) << plan->slot);
+	free(plan);
+}
+
+/* Reads of the instruction's own: other breakpoints hidden, and no more than the processor may read. */
+static int emu_read(void *ctx, uint64_t addr, void *into, size_t len)
+{
+	struct space *s = ctx;
+	struct iovec local = { into, len }, remote = { (void *)addr, len };
+
+	if (process_vm_readv(s->pid, &local, 1, &remote, 1, 0) != (ssize_t)len)
+		return -EFAULT;
+	swpoints_hide(&s->sw, addr, into, len);
+	return 0;
+}
+
+static int emu_write(void *ctx, uint64_t addr, const void *from, size_t len)
+{
+	struct space *s = ctx;
+	struct iovec local = { (void *)from, len }, remote = { (void *)addr, len };
+
+	/* A write into code of ours is left to the processor and the way in place. */
+	size_t near = swpoints_from(&s->sw, addr);
+	if (near < s->sw.count && s->sw.at[near].addr - addr < len)
+		return -EFAULT;
+	return process_vm_writev(s->pid, &local, 1, &remote, 1, 0) == (ssize_t)len ? 0 : -EFAULT;
+}
+
+/* Memory after a stepped copy: a return address or flags pushed by it are put right. */
+static int fix_write(void *ctx, uint64_t addr, const void *from, size_t len)
+{
+	return space_write_raw(ctx, addr, from, len);
+}
+
+static struct over_plan *plan_of(struct proc *p, struct swpoint *point)
+{
+	if (point->plan)
+		return point->plan;
+
+	struct over_plan *plan = calloc(1, sizeof(*plan));
+	uint8_t code[INSN_MAX];
+	size_t got = 0;
+	if (!plan)
+		return NULL;
+	plan->refs = 1;
+	if (live_mem_read(&p->base, point->addr, code, sizeof(code), &got) == 0)
+		plan->decoded = insn_decode(code, got, &plan->insn) == 0;
+	return point->plan = plan;
+}
+
+/* A thread with a shadow stack must make its calls and returns itself. */
+static bool shadow_stack(struct proc *p)
+{
+	if (!p->space->shadow_known) {
+		p->space->shadow_known = true;
+		p->space->shadow_stack = proc_has_shadow_stack(p->base.pid);
+	}
+	return p->space->shadow_stack;
+}
+
+static bool may_emulate(struct task *task, const struct over_plan *plan)
+{
+	const struct insn *in = &plan->insn;
+	return plan->decoded &&
+	       !(dregs_in_use(&task->proc->dregs) && in->is & (INSN_READS | INSN_WRITES)) &&
+	       !(in->is & (INSN_CALL | INSN_RET) && shadow_stack(task->proc));
+}
+
+static bool emulate(struct task *task, const struct over_plan *plan, struct user_regs_struct *gp)
+{
+	struct insn_mem mem = { .read = emu_read, .write = emu_write, .ctx = task->proc->space };
+
+	if (!may_emulate(task, plan) || insn_emulate(&plan->insn, gp, &mem) != 1)
+		return false;
+	task_gp_changed(task);
+	task->pass_valid = false;
+	return true;
+}
+
+/* --- scratch memory --- */
+
+/* An unused page near addr, so that what is relative to the pc there can still reach its object. */
+static uint64_t hole_near(struct proc *p, uint64_t addr)
+{
+	enum { LOOKS = 64, MARGIN = 0x10000 };
+	struct mem_region region;
+	uint64_t at = addr;
+
+	for (int i = 0; i < LOOKS; i++) {
+		if (live_region_at(&p->base, at, &region) < 0)
+			return 0;
+		if (!region.mapped && region.end - region.start >= 4 * MARGIN &&
+		    region.end > 8 * MARGIN)
+			return region.end - 2 * MARGIN;
+		if (!region.start || addr - region.start > (UINT64_C(1) << 30))
+			return 0;
+		at = region.start - 1;
+	}
+	return 0;
+}
+
+static bool reaches(uint64_t a, uint64_t b)
+{
+	return (a > b ? a - b : b - a) < (UINT64_C(3) << 29);
+}
+
+static struct scratch *scratch_for(struct task *task, uint64_t addr)
 {
 	struct proc *p = task->proc;
-	struct live *live = p->live;
-	uint64_t addr = point->addr;
 
-	if (live->over_in_place)
-		return true; /* one at a time; live_release() comes back to this task */
-	live_halt(live, p);
-	point = swpoints_find(&p->space->sw,
-			      addr); /* news heard meanwhile may have moved the store */
-	if (task->state != TASK_STOPPED || !point || !point->inserted)
+	for (struct scratch *s = p->space->scratch; s; s = s->next) {
+		if (reaches(s->addr, addr) && ~s->used)
+			return s;
+	}
+	uint64_t where = hole_near(p, addr);
+	struct scratch *s = where ? calloc(1, sizeof(*s)) : NULL;
+	if (!s)
+		return NULL;
+	if (inject_map_scratch(task, where, SCRATCH_SIZE, &s->addr) < 0 ||
+	    !reaches(s->addr, addr)) {
+		free(s);
+		return NULL;
+	}
+	s->next = p->space->scratch;
+	p->space->scratch = s;
+	return s;
+}
+
+static bool make_copy(struct task *task, struct over_plan *plan, uint64_t from)
+{
+	if (plan->scratch)
+		return true;
+	if (!plan->decoded || plan->no_copy)
 		return false;
+	plan->no_copy = true;
+	if (plan->insn.is & (INSN_CALL | INSN_RET) && shadow_stack(task->proc))
+		return false;
+	struct scratch *s = scratch_for(task, from);
+	if (!s)
+		return false;
+	unsigned slot = (unsigned)__builtin_ctzll(~s->used);
+	uint64_t to = s->addr + slot * SLOT_SIZE;
+	if (insn_relocate(&plan->insn, from, to, COPY_STEP, &plan->copy) < 0 ||
+	    space_write_raw(task->proc->space, to, plan->copy.code, plan->copy.size) < 0)
+		return false;
+	s->used |= UINT64_C(1) << slot;
+	plan->scratch = s;
+	plan->slot = slot;
+	return true;
+}
 
-	task->over = (struct over){ .kind = OVER_IN_PLACE, .from = addr };
-	live->over_in_place = task;
-	if (space_write_raw(p->space, addr, &point->orig, 1) == 0)
-		point->inserted = false;
+/* --- starting --- */
+
+static void step_it(struct task *task)
+{
 	(void)task_flush(task);
 	if (task->dregs_stale)
 		task_write_dregs(task);
 	int r = pt_step(task->tid, 0);
 	if (r < 0 && r != -ESRCH)
 		log_debug(LOG_RUN, "%d cannot be stepped over %#lx", task->tid,
-			  (unsigned long)addr);
+			  (unsigned long)task->over.from);
 	task->stepping = true;
 	task->state = TASK_RUNNING;
 	task->gp_valid = false;
+}
+
+static void slot_start(struct task *task, struct over_plan *plan, struct user_regs_struct *gp)
+{
+	task->over = (struct over){ .kind = OVER_SLOT, .from = gp->rip, .plan = plan };
+	plan->refs++;
+	insn_enter(&plan->copy, gp, &task->over.entered);
+	task_gp_changed(task);
+	step_it(task);
+}
+
+static bool in_place_start(struct task *task, uint64_t addr)
+{
+	struct proc *p = task->proc;
+	struct live *live = p->live;
+
+	if (live->over_in_place)
+		return true; /* one at a time; live_release() comes back to this task */
+	live_halt(live, p);
+	struct swpoint *point = swpoints_find(&p->space->sw, addr);
+	if (task->state != TASK_STOPPED || !point || !point->inserted) {
+		live->release_due = true;
+		return false;
+	}
+	task->over = (struct over){ .kind = OVER_IN_PLACE, .from = addr };
+	live->over_in_place = task;
+	if (space_write_raw(p->space, addr, &point->orig, 1) == 0)
+		point->inserted = false;
+	step_it(task);
 	return true;
+}
+
+static bool alone(const struct proc *p)
+{
+	return p->count == 1 && p->space->refs == 1;
+}
+
+/* Emulated: is that what was asked for, or does it go on? */
+static bool emulated_enough(struct task *task, const struct user_regs_struct *gp)
+{
+	switch (task->how.action) {
+	case RESUME_CONT: return false;
+	case RESUME_STEP: return true;
+	case RESUME_RANGE: return gp->rip < task->how.start || gp->rip >= task->how.end;
+	}
+	return false;
 }
 
 bool over_start(struct task *task, int signo)
 {
+	struct proc *p = task->proc;
 	struct user_regs_struct *gp;
-	struct swpoint *point = swpoints_find(&task->proc->space->sw, task->pass_pc);
+	struct swpoint *point = swpoints_find(&p->space->sw, task->pass_pc);
 
 	if (task_gp(task, &gp) < 0 || gp->rip != task->pass_pc || !point || !point->inserted) {
 		task->pass_valid = false;
 		return false;
 	}
+	struct over_plan *plan = plan_of(p, point);
+	if (plan && emulate(task, plan, gp)) {
+		if (!emulated_enough(task, gp))
+			return false;
+		if (signo)
+			task_defer_signal(task, signo);
+		live_event(task, (struct stop){ .kind = STOP_STEP, .signo = SIGTRAP });
+		return true;
+	}
 	/* The instruction first, the signal's handler after it: else the hit would count again when the handler returns. */
 	if (signo)
 		task_defer_signal(task, signo);
 	task->how.signo = 0;
-	return in_place_start(task, point);
+	if (plan && !alone(p) && make_copy(task, plan, gp->rip)) {
+		slot_start(task, plan, gp);
+		return true;
+	}
+	return in_place_start(task, task->pass_pc);
 }
 
+/* --- ending --- */
+
 /* The int3 is back; true: others may be waiting for that. */
-static bool over_end(struct task *task)
+static bool in_place_end(struct task *task)
 {
 	struct live *live = task->proc->live;
 	bool in_place = live->over_in_place == task;
@@ -71,13 +298,74 @@ static bool over_end(struct task *task)
 	return true;
 }
 
+/* Moves the task out of the slot; true: the instruction is behind it. */
+static bool slot_end(struct task *task)
+{
+	struct over over = task->over;
+	struct user_regs_struct *gp;
+	struct insn_mem mem = { .read = emu_read, .write = fix_write, .ctx = task->proc->space };
+	int r = -ESRCH;
+
+	task->over = (struct over){ 0 };
+	if (task_gp(task, &gp) == 0) {
+		r = insn_fixup(&over.plan->copy, &over.entered, gp, &mem);
+		task_gp_changed(task);
+		if (r < 0)
+			log_debug(LOG_RUN, "%d: out-of-line step of %#lx cannot be put right: %d",
+				  task->tid, (unsigned long)over.from, r);
+	}
+	over_plan_unref(over.plan);
+	return r != 0;
+}
+
+/* A fault in the copy names an address in it. */
+static void fix_siginfo(struct task *task, const struct over *over)
+{
+	siginfo_t si;
+	if (pt_get_siginfo(task->tid, &si) < 0 || si.si_code <= 0)
+		return;
+	if (!insn_copy_holds(&over->plan->copy, (uint64_t)si.si_addr))
+		return;
+	si.si_addr = (void *)over->from;
+	(void)pt_set_siginfo(task->tid, &si);
+}
+
+static bool slot_news(struct task *task, const struct news *news)
+{
+	siginfo_t si;
+
+	if (news->kind == NEWS_SIGNAL) {
+		task->over.plan->refs++;
+		struct over over = task->over;
+		bool done = slot_end(task);
+		fix_siginfo(task, &over);
+		over_plan_unref(over.plan);
+		if (done)
+			task->pass_valid = false;
+		/* One that came from outside waits until the instruction is done. */
+		if (!done && task->resumed && !task->proc->live->stopping &&
+		    pt_get_siginfo(task->tid, &si) == 0 && si.si_code <= 0) {
+			task->pstop = PSTOP_SIGNAL;
+			task_defer_signal(task, news->value);
+			task_restart(task, 0);
+			return true;
+		}
+		return false;
+	}
+	if (slot_end(task))
+		task->pass_valid = false;
+	return false;
+}
+
 bool over_news(struct task *task, struct news *news)
 {
 	struct user_regs_struct *gp;
-	uint64_t from = task->over.from;
 
-	(void)news;
-	over_end(task);
+	if (task->over.kind == OVER_SLOT)
+		return slot_news(task, news);
+
+	uint64_t from = task->over.from;
+	(void)in_place_end(task);
 	if (task_gp(task, &gp) < 0 || gp->rip != from)
 		task->pass_valid = false;
 	return false;
@@ -85,12 +373,30 @@ bool over_news(struct task *task, struct news *news)
 
 void over_finish(struct task *task)
 {
-	if (over_end(task))
+	if (task->over.kind == OVER_SLOT) {
+		over_plan_unref(task->over.plan);
+		task->over = (struct over){ 0 };
+		return;
+	}
+	if (in_place_end(task))
 		live_release(task->proc->live, false);
 }
 
 void over_abort(struct task *task)
 {
-	if (task->over.kind != OVER_NONE)
+	if (task->over.kind == OVER_SLOT && task->state == TASK_STOPPED) {
+		if (slot_end(task))
+			task->pass_valid = false;
+	} else if (task->over.kind != OVER_NONE) {
 		over_finish(task);
+	}
+}
+
+bool over_scratch_holds(const struct space *s, uint64_t addr)
+{
+	for (const struct scratch *at = s->scratch; at; at = at->next) {
+		if (addr - at->addr < SCRATCH_SIZE)
+			return true;
+	}
+	return false;
 }

@@ -50,6 +50,18 @@ char proc_state(pid_t pid, pid_t tid)
 	return fields ? *fields : 0;
 }
 
+bool proc_has_shadow_stack(pid_t pid)
+{
+	char path[64], text[8192];
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	if (read_file(path, text, sizeof(text)) <= 0)
+		return false;
+	const char *features = strstr(text, "x86_Thread_features:");
+	const char *end = features ? strchr(features, '\n') : NULL;
+	const char *word = features ? strstr(features, "shstk") : NULL;
+	return word && (!end || word < end);
+}
+
 int live_thread_info(struct target *t, pid_t tid, struct thread_info *ret)
 {
 	struct task *task = proc_task(proc_of(t), tid);

@@ -32,6 +32,7 @@ void swpoints_fini(struct swpoints *s)
 	for (size_t i = 0; i < s->count; i++) {
 		swpoint_forget(&s->at[i]);
 		swpoint_forget_internal(&s->at[i]);
+		over_plan_unref(s->at[i].plan);
 	}
 	free(s->at);
 	*s = (struct swpoints){ 0 };
@@ -103,6 +104,7 @@ void swpoints_drop(struct swpoints *s, struct swpoint *p)
 	size_t i = (size_t)(p - s->at);
 	swpoint_forget(p);
 	swpoint_forget_internal(p);
+	over_plan_unref(p->plan);
 	memmove(p, p + 1, (s->count - i - 1) * sizeof(*p));
 	s->count--;
 }
@@ -125,6 +127,8 @@ void swpoints_cover(struct swpoints *s, uint64_t addr, const uint8_t *bytes, uin
 		struct swpoint *p = &s->at[i];
 		if (!p->inserted)
 			continue;
+		over_plan_unref(p->plan); /* another instruction is there now */
+		p->plan = NULL;
 		p->orig = bytes[p->addr - addr];
 		out[p->addr - addr] = INT3;
 	}

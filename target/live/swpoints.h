@@ -15,6 +15,7 @@
 enum { SWPOINTS_MAX = 65536, INT3 = 0xcc };
 
 struct ax;
+struct over_plan;
 
 struct swpoint {
 	uint64_t addr;
@@ -29,6 +30,7 @@ struct swpoint {
 	size_t command_count;
 	struct ax **internal_conditions;
 	size_t internal_condition_count;
+	struct over_plan *plan; /* how to step over it, once somebody had to */
 };
 
 static inline bool swpoint_needed(const struct swpoint *p)
@@ -50,6 +52,8 @@ size_t swpoints_from(const struct swpoints *s, uint64_t addr);
 /* The point at addr, made if there is none; NULL: no memory or too many. */
 struct swpoint *swpoints_add(struct swpoints *s, uint64_t addr);
 void swpoints_drop(struct swpoints *s, struct swpoint *p);
+/* Gives back a plan; over.c. */
+void over_plan_unref(struct over_plan *plan);
 /* Frees the expressions a client's point holds; the server's own. */
 void swpoint_forget(struct swpoint *p);
 void swpoint_forget_internal(struct swpoint *p);

@@ -39,7 +39,15 @@ struct space *space_clone(struct space *s, pid_t pid)
 		space_unref(copy);
 		return NULL;
 	}
-	copy->scratch = s->scratch;
+	for (struct scratch *from = s->scratch; from; from = from->next) {
+		struct scratch *at = calloc(1, sizeof(*at));
+		if (!at)
+			break; /* the page stays in the child unused */
+		at->addr = from->addr;
+		at->next = copy->scratch;
+		copy->scratch = at;
+	}
+	copy->syscall_insn = s->syscall_insn;
 	return copy;
 }
 
@@ -50,6 +58,11 @@ void space_unref(struct space *s)
 	if (s->memfd >= 0)
 		close(s->memfd);
 	swpoints_fini(&s->sw);
+	while (s->scratch) {
+		struct scratch *at = s->scratch;
+		s->scratch = at->next;
+		free(at);
+	}
 	while (s->blocks) {
 		struct block *block = s->blocks;
 		s->blocks = block->next;
@@ -150,7 +163,7 @@ void task_remove(struct task *task)
 	if (task->marked)
 		drop_from(live->marked, &live->marked_len, task);
 	if (task->over.kind == OVER_SLOT)
-		p->space->slots_used &= ~(UINT64_C(1) << task->over.slot_no);
+		over_finish(task);
 	while (task->deferred) {
 		struct deferred_signal *d = task->deferred;
 		task->deferred = d->next;

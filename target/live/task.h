@@ -21,6 +21,7 @@
 #include "target/live/wait.h"
 #include "target/target.h"
 #include "target/x86/dregs.h"
+#include "target/x86/insn.h"
 
 enum task_state {
 	TASK_NEW, /* seized by the kernel on our behalf, its first stop is awaited */
@@ -45,12 +46,13 @@ enum over_kind {
 	OVER_IN_PLACE, /* the breakpoint is lifted and everybody else in this memory stands still */
 };
 
+struct over_plan;
+
 struct over {
 	enum over_kind kind;
-	uint64_t from; /* address of the instruction stepped over */
-	uint64_t slot; /* OVER_SLOT: where its copy is */
-	size_t slot_len;
-	int slot_no;
+	uint64_t from;               /* address of the instruction stepped over */
+	struct over_plan *plan;      /* OVER_SLOT: whose copy it is in; a reference */
+	struct insn_entered entered; /* OVER_SLOT: what the task gets back */
 };
 
 /* A signal the task is to get without anybody being told: it came at a bad moment, or the client sent it where none can be given. */
@@ -88,11 +90,19 @@ struct task {
 	struct stop told;
 	bool pass_valid; /* the breakpoint at pass_pc has been dealt with: step over it */
 	uint64_t pass_pc;
+	uint64_t
+		start_rip; /* != 0: where a new task begins, made from within a copy of its parent's instruction */
 	struct resume how;
 	struct over over;
 	struct deferred_signal *deferred;
 	struct user_regs_struct gp;
 	UT_hash_handle hh;
+};
+
+struct scratch {
+	uint64_t addr;
+	uint64_t used; /* bit per slot */
+	struct scratch *next;
 };
 
 struct block {
@@ -109,8 +119,9 @@ struct space {
 	unsigned
 		lifted; /* > 0: breakpoints are kept out, an untraced vfork child runs in this memory */
 	struct swpoints sw;
-	uint64_t scratch;     /* address of the page for out-of-line copies; 0: none */
-	uint64_t slots_used;  /* bit per slot */
+	struct scratch *scratch; /* pages for out-of-line copies */
+	uint64_t syscall_insn;   /* where a syscall instruction is; 0: not looked for yet */
+	bool shadow_known, shadow_stack;
 	struct block *blocks; /* what alloc() mapped */
 };
 
@@ -257,6 +268,7 @@ bool over_start(struct task *task, int signo);
 /* News of a task that is stepping over; true: dealt with. */
 bool over_news(struct task *task, struct news *news);
 void over_finish(struct task *task);
+bool over_scratch_holds(const struct space *s, uint64_t addr);
 /* Gives up halfway: the task stands at the instruction or behind it, not in a scratch slot. */
 void over_abort(struct task *task);
 
@@ -267,8 +279,8 @@ int live_detach(struct target *t, bool stop);
 int live_kill(struct target *t);
 void proc_let_go(struct proc *p);
 extern const struct target_alloc_ops live_alloc_ops;
-/* Runs one system call in a stopped task of p and puts everything back. */
-int inject_syscall(struct proc *p, long number, const uint64_t args[6], uint64_t *ret);
+/* A page for copies at or near where, made by this stopped task while others may run. */
+int inject_map_scratch(struct task *task, uint64_t where, size_t size, uint64_t *ret);
 void inject_unmap_scratch(struct proc *p);
 
 /* proc.c: /proc */
@@ -278,5 +290,7 @@ int live_exe_path(struct target *t, char *into, size_t size);
 int live_region_at(struct target *t, uint64_t addr, struct mem_region *ret);
 /* State letter of /proc/PID/task/TID/stat, 0 when there is none. */
 char proc_state(pid_t pid, pid_t tid);
+/* The process has switched user shadow stacks on (x86 CET). */
+bool proc_has_shadow_stack(pid_t pid);
 
 #endif
