@@ -188,7 +188,6 @@ void on_non_stop(struct session *s, struct args *a)
 	/* From here on one stop reply a resume: nobody may run without one being due. */
 	if (!on && s->non_stop) {
 		stops_fini(s);
-		s->notified = false;
 		s->non_stop = false;
 		stops_settle(s);
 	}

@@ -422,8 +422,11 @@ static void put_time(struct buf *b, const char *column, long long when)
 
 static void put_command(struct buf *b, const char *column, int pid)
 {
-	char command[PATH_MAX];
-	put_column(b, column, pid && command_of(pid, command, sizeof(command)) ? command : "");
+	char comm[64];
+	/* Of one that is gone the number is all there is. */
+	if (!comm_of(pid, comm, sizeof(comm)))
+		snprintf(comm, sizeof(comm), "%d", pid);
+	put_column(b, column, comm);
 }
 
 static void put_owners(struct buf *b, const unsigned ids[4])

@@ -403,6 +403,8 @@ void stops_fini(struct session *s)
 		queue_remove(s, s->queued - 1);
 	free(s->queue);
 	s->queue = NULL;
+	s->queue_room = 0;
+	s->notified = false;
 }
 
 /* --- reporting --- */

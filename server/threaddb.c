@@ -40,6 +40,7 @@ struct library {
 
 struct threaddb {
 	struct ps_prochandle proc;
+	struct library lib;
 	td_thragent_t *agent;   /* NULL: not begun yet */
 	struct elfsym *symbols; /* as the library lists them */
 	bool *refused;          /* the client does not know it either */
@@ -49,7 +50,6 @@ struct threaddb {
 	bool searched;
 };
 
-static struct library lib;
 static char *search_path;
 
 int threaddb_set_search_path(const char *path)
@@ -69,32 +69,32 @@ const char *threaddb_search_path(void)
 
 /* --- the library --- */
 
-static bool load_functions(void)
+static bool load_functions(struct library *lib)
 {
 	/* POSIX wants the conversion of a data pointer this way. */
-	*(void **)&lib.symbol_list = dlsym(lib.handle, "td_symbol_list");
-	*(void **)&lib.ta_new = dlsym(lib.handle, "td_ta_new");
-	*(void **)&lib.ta_delete = dlsym(lib.handle, "td_ta_delete");
-	*(void **)&lib.map_lwp = dlsym(lib.handle, "td_ta_map_lwp2thr");
-	*(void **)&lib.tls_addr = dlsym(lib.handle, "td_thr_tls_get_addr");
-	*(void **)&lib.tls_base = dlsym(lib.handle, "td_thr_tlsbase");
+	*(void **)&lib->symbol_list = dlsym(lib->handle, "td_symbol_list");
+	*(void **)&lib->ta_new = dlsym(lib->handle, "td_ta_new");
+	*(void **)&lib->ta_delete = dlsym(lib->handle, "td_ta_delete");
+	*(void **)&lib->map_lwp = dlsym(lib->handle, "td_ta_map_lwp2thr");
+	*(void **)&lib->tls_addr = dlsym(lib->handle, "td_thr_tls_get_addr");
+	*(void **)&lib->tls_base = dlsym(lib->handle, "td_thr_tlsbase");
 	td_err_e (*init)(void);
-	*(void **)&init = dlsym(lib.handle, "td_init");
-	return lib.symbol_list && lib.ta_new && lib.ta_delete && lib.map_lwp && lib.tls_addr &&
-	       lib.tls_base && init && init() == TD_OK;
+	*(void **)&init = dlsym(lib->handle, "td_init");
+	return lib->symbol_list && lib->ta_new && lib->ta_delete && lib->map_lwp && lib->tls_addr &&
+	       lib->tls_base && init && init() == TD_OK;
 }
 
-static bool try_library(const char *path)
+static bool try_library(struct library *lib, const char *path)
 {
-	lib.handle = dlopen(path, RTLD_NOW);
-	if (!lib.handle) {
+	lib->handle = dlopen(path, RTLD_NOW);
+	if (!lib->handle) {
 		log_debug(LOG_IMAGE, "cannot load %s: %s", path, dlerror());
 		return false;
 	}
-	if (load_functions())
+	if (load_functions(lib))
 		return true;
-	dlclose(lib.handle);
-	lib = (struct library){ 0 };
+	dlclose(lib->handle);
+	*lib = (struct library){ 0 };
 	return false;
 }
 
@@ -107,7 +107,7 @@ static bool is_c_library(const char *path)
 
 static bool try_beside(void *ctx, const struct linkmap_object *o)
 {
-	bool *done = ctx;
+	struct library *lib = ctx;
 	char path[LINKMAP_NAME_MAX + sizeof(LIBRARY)];
 
 	if (!is_c_library(o->name))
@@ -115,29 +115,27 @@ static bool try_beside(void *ctx, const struct linkmap_object *o)
 	const char *slash = strrchr(o->name, '/');
 	snprintf(path, sizeof(path), "%.*s/%s", slash ? (int)(slash - o->name) : 0, o->name,
 		 LIBRARY);
-	*done = try_library(path);
-	return !*done;
+	return !try_library(lib, path);
 }
 
-static bool load_library(struct inferior *inf)
+static bool load_library(struct library *lib, struct inferior *inf)
 {
 	const char *p = threaddb_search_path();
 	char path[PATH_MAX];
 
-	while (*p && !lib.handle) {
+	while (*p && !lib->handle) {
 		int n = (int)strcspn(p, ":");
 		if (!strncmp(p, "$sdir", 5)) {
-			try_library(LIBRARY);
+			try_library(lib, LIBRARY);
 		} else if (!strncmp(p, "$pdir", 5)) {
-			bool done = false;
-			svr4_each(inf, try_beside, &done);
+			svr4_each(inf, try_beside, lib);
 		} else if (snprintf(path, sizeof(path), "%.*s/%s", n, p, LIBRARY) <
 			   (int)sizeof(path)) {
-			try_library(path);
+			try_library(lib, path);
 		}
 		p += n + (p[n] == ':');
 	}
-	return lib.handle;
+	return lib->handle;
 }
 
 /* --- symbols --- */
@@ -146,12 +144,14 @@ static struct threaddb *database(struct inferior *inf)
 {
 	struct threaddb *db = inf->threaddb;
 
-	if (db || (!lib.handle && !load_library(inf)))
+	if (db)
 		return db;
 	db = calloc(1, sizeof(*db));
-	if (!db)
+	if (!db || !load_library(&db->lib, inf)) {
+		free(db);
 		return NULL;
-	const char **names = lib.symbol_list();
+	}
+	const char **names = db->lib.symbol_list();
 	while (db->count < SYMBOLS_MAX && names[db->count])
 		db->count++;
 	db->proc.inf = inf;
@@ -175,10 +175,27 @@ void threaddb_free(struct threaddb *db)
 	if (!db)
 		return;
 	if (db->agent)
-		lib.ta_delete(db->agent);
+		db->lib.ta_delete(db->agent);
+	if (db->lib.handle)
+		dlclose(db->lib.handle);
 	free(db->symbols);
 	free(db->refused);
 	free(db);
+}
+
+static bool count_objects(void *ctx, const struct linkmap_object *o)
+{
+	(void)o;
+	++*(size_t *)ctx;
+	return true;
+}
+
+/* The loader has run, or there is none: from then on the library has something to find. */
+static bool has_begun(struct inferior *inf)
+{
+	size_t objects = 0;
+	int r = svr4_each(inf, count_objects, &objects);
+	return r == -ENOENT || (r == 0 && objects);
 }
 
 static void search_file(struct threaddb *db, const char *path, uint64_t bias)
@@ -245,22 +262,18 @@ static void search_files(struct threaddb *db)
 		c.search = true;
 		svr4_each(db->proc.inf, count_object, &c);
 		memset(db->refused, 0, db->count * sizeof(*db->refused));
-	} else if (!c.objects) {
-		/* The loader has not run: nobody has anything to tell. */
-		return;
 	}
 	db->searched = true;
 }
 
 const char *threaddb_missing_symbol(struct inferior *inf)
 {
-	struct threaddb *db = database(inf);
+	/* The library is not chosen before it can be of use: until then the user may say where it is. */
+	struct threaddb *db = has_begun(inf) ? database(inf) : NULL;
 
 	if (!db || db->agent)
 		return NULL;
 	search_files(db);
-	if (!db->searched)
-		return NULL;
 	/* Whoever does not know the version has no C library and knows none of the others. */
 	if (!db->symbols[db->version].found)
 		return db->refused[db->version] ? NULL : db->symbols[db->version].name;
@@ -402,13 +415,13 @@ int threaddb_tls_addr(struct inferior *inf, pid_t tid, uint64_t lm, uint64_t off
 		return err_set(err, -ENOTSUP,
 			       "%s was not found (monitor set libthread-db-search-path)", LIBRARY);
 	search_files(db);
-	td_err_e e = db->agent ? TD_OK : lib.ta_new(&db->proc, &db->agent);
+	td_err_e e = db->agent ? TD_OK : db->lib.ta_new(&db->proc, &db->agent);
 	if (e == TD_OK)
-		e = lib.map_lwp(db->agent, tid, &thread);
+		e = db->lib.map_lwp(db->agent, tid, &thread);
 	if (e == TD_OK && lm)
-		e = lib.tls_addr(&thread, (psaddr_t)lm, offset, &addr);
+		e = db->lib.tls_addr(&thread, (psaddr_t)lm, offset, &addr);
 	else if (e == TD_OK)
-		e = lib.tls_base(&thread, 1, &addr);
+		e = db->lib.tls_base(&thread, 1, &addr);
 	if (e != TD_OK)
 		return err_set(err, -ENXIO, "%s", error_text(e));
 	*ret = (uint64_t)addr + (lm ? 0 : offset);
