@@ -16,7 +16,7 @@ enum {
 	INPUT_SIZE = 64 * 1024,
 	QUEUE_HIGH = 1024 * 1024, /* unread replies above which nothing more is asked of us */
 	FLUSH_MS = 1000,
-	LOG_BODY_MAX = 2048,
+	LOG_BODY_MAX = 512,
 	DRAIN_READS_MAX = 16,
 };
 
