@@ -191,14 +191,12 @@ static void on_packet(void *ctx, uint8_t *body, size_t len)
 {
 	struct life *l = ctx;
 	session_packet(l->base.session, body, len);
-	session_events(l->base.session);
 }
 
 static void on_interrupt(void *ctx)
 {
 	struct life *l = ctx;
 	session_interrupt(l->base.session);
-	session_events(l->base.session);
 }
 
 static bool on_client(void *ctx, int in_fd, int out_fd);

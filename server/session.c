@@ -117,6 +117,10 @@ void session_packet(struct session *s, uint8_t *body, size_t len)
 	packets_serve(s, body, len);
 	if (!s->quiet)
 		send_reply(s);
+	if (s->interrupt_early && s->running) {
+		s->interrupt_early = false;
+		session_interrupt(s);
+	}
 	session_events(s);
 }
 
@@ -306,6 +310,9 @@ static bool interrupt_any(struct session *s)
 
 void session_interrupt(struct session *s)
 {
+	/* gdb sends it before the resume it is meant for when Ctrl-C comes between the two (seen with 13). */
+	if (s->settled && !s->running && !s->non_stop)
+		s->interrupt_early = s->client.kind == CLIENT_GDB;
 	if (!s->tracer || !s->settled || s->interrupting || (!s->running && !s->non_stop))
 		return;
 	log_debug(LOG_PACKET, "-> interrupt");

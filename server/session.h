@@ -70,6 +70,7 @@ struct session {
 	bool non_stop;
 	bool running;              /* all-stop: a stop reply is due */
 	bool interrupting;         /* all-stop: an interrupt is on its way */
+	bool interrupt_early;      /* one came while nothing ran: it is for the next resume */
 	bool thread_events;        /* QThreadEvents:1 */
 	struct queued_stop *queue; /* non-stop; [0] is the one the client was told last */
 	size_t queued, queue_room;
