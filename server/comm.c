@@ -1,5 +1,6 @@
 #include "server/comm.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -59,6 +60,19 @@ static int set_path(struct comm *c, const char *path, struct err *err)
 	return 0;
 }
 
+/* As gdbserver takes them: without brackets the last colon is the port's. */
+static bool is_ipv6(const char *host, size_t len)
+{
+	char text[INET6_ADDRSTRLEN];
+	struct in6_addr addr;
+
+	if (len >= sizeof(text))
+		return false;
+	memcpy(text, host, len);
+	text[len] = 0;
+	return inet_pton(AF_INET6, text, &addr) == 1;
+}
+
 static int parse_tcp(struct comm *c, const char *text, struct err *err)
 {
 	const char *host = text, *colon = strrchr(text, ':');
@@ -71,13 +85,13 @@ static int parse_tcp(struct comm *c, const char *text, struct err *err)
 		host++;
 		len -= 2;
 	}
-	if (!bracketed && memchr(host, ':', len) && c->family != AF_INET6)
-		return err_set(err, -EINVAL,
-			       "'%s': write an IPv6 address in brackets, [%.*s]%s; "
-			       "prefixes are tcp: tcp4: tcp6: unix: fd:",
-			       text, (int)len, host, colon);
 	if (len >= sizeof(c->host))
 		return err_set(err, -EINVAL, "host name in '%s' is too long", text);
+	if (!bracketed && memchr(host, ':', len) && !is_ipv6(host, len))
+		return err_set(err, -EINVAL,
+			       "%.*s: cannot resolve name: it is no IPv6 address; "
+			       "prefixes are tcp: tcp4: tcp6: unix: fd:",
+			       (int)len, host);
 
 	long port;
 	if (parse_number(colon + 1, UINT16_MAX, &port) < 0)

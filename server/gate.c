@@ -174,9 +174,7 @@ static void say_where(const struct gate *g)
 {
 	const struct comm *c = &g->opt->comm;
 
-	if (c->kind == COMM_STDIO) {
-		say("stdin/stdout redirected");
-	} else if (g->listener && listener_port(g->listener) >= 0) {
+	if (g->listener && listener_port(g->listener) >= 0) {
 		say("Listening on port %d", listener_port(g->listener));
 		if (listener_is_remote(g->listener))
 			say("Warning: other machines can reach this port, and whoever does may run "
@@ -184,6 +182,12 @@ static void say_where(const struct gate *g)
 	} else if (g->listener) {
 		say("Listening on socket %s", c->path);
 	}
+}
+
+void gate_say_redirected(const struct gate *g)
+{
+	if (!g->quiet && g->opt->comm.kind == COMM_STDIO)
+		say("stdin/stdout redirected");
 }
 
 int gate_announce(struct gate *g, struct err *err)

@@ -20,6 +20,8 @@ struct options;
 int gate_open(const struct options *opt, struct gate **ret, struct err *err);
 void gate_free(struct gate *g);
 
+/* In stdio mode says so, before the program is started; else nothing. */
+void gate_say_redirected(const struct gate *g);
 /* "Listening on port N"; tells --pipe and --named-pipe the port. */
 int gate_announce(struct gate *g, struct err *err);
 /*

@@ -602,6 +602,10 @@ static int parse_gdbserver(struct options *o, char **argv, struct err *err)
 	if (r < 0)
 		return r;
 
+	if (argv[at] && !strcmp(argv[at], "--attach")) { /* its place in very old gdbservers */
+		o->attach = true;
+		at++;
+	}
 	if (o->attach) {
 		if (!argv[at] || argv[at + 1])
 			return err_set(err, -EINVAL,

@@ -346,6 +346,7 @@ static int start(struct life *l)
 	r = gate_open(o, &l->gate, &err);
 	if (r < 0)
 		return complain(o, &err, r, gate_exit_code(r));
+	gate_say_redirected(l->gate);
 	r = start_debuggee(&l->base, &err);
 	if (r < 0)
 		return complain(o, &err, r, start_exit_code(&l->base, r));
