@@ -1,11 +1,14 @@
 #include "server/handlers.h"
 #include "server/osdata.h"
 #include "server/svr4.h"
+#include "server/threaddb.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { HANDLES_MAX = 256 };
 
 struct xfer_object {
 	const char *name;
@@ -116,7 +119,31 @@ static ssize_t write_siginfo(struct session *s, const char *annex, uint64_t offs
 	return r < 0 ? r : (ssize_t)len;
 }
 
-static void put_thread(struct session *s, struct inferior *inf, int64_t id, struct buf *out)
+/* gdb's Python knows threads by it. */
+static void put_handle(struct inferior *inf, int64_t id, struct buf *out)
+{
+	pid_t tid = threadview_tid_of(inf->view, id);
+	uint64_t handle;
+
+	if (!tid || !threaddb_handle(inf, tid, &handle))
+		return;
+	buf_puts(out, " handle=\"");
+	buf_put_hex(out, &handle, sizeof(handle));
+	buf_putc(out, '"');
+}
+
+static size_t count_threads(struct inferior *inf)
+{
+	int64_t id = 0;
+	size_t n = 0;
+
+	while (threadview_next(inf->view, id, &id) == 0 && id)
+		n++;
+	return n;
+}
+
+static void put_thread(struct session *s, struct inferior *inf, int64_t id, bool with_handle,
+		       struct buf *out)
 {
 	struct view_thread about;
 
@@ -132,6 +159,8 @@ static void put_thread(struct session *s, struct inferior *inf, int64_t id, stru
 		buf_put_xml(out, about.name);
 		buf_putc(out, '"');
 	}
+	if (with_handle)
+		put_handle(inf, id, out);
 	if (!about.extra[0]) {
 		buf_puts(out, "/>\n");
 		return;
@@ -147,9 +176,11 @@ static int read_threads(struct session *s, const char *annex, struct buf *out)
 		return -EINVAL;
 	buf_puts(out, "<threads>\n");
 	for (struct inferior *inf = s->inferiors->first; inf; inf = inf->next) {
+		/* Each costs reading the thread's registers: too much for a list of thousands. */
+		bool with_handle = inf->threaddb && count_threads(inf) <= HANDLES_MAX;
 		int64_t id = 0;
 		while (threadview_next(inf->view, id, &id) == 0 && id)
-			put_thread(s, inf, id, out);
+			put_thread(s, inf, id, with_handle, out);
 	}
 	buf_puts(out, "</threads>\n");
 	return 0;

@@ -296,6 +296,19 @@ void threaddb_learn_symbol(struct inferior *inf, const char *name, bool known, u
 	}
 }
 
+bool threaddb_handle(struct inferior *inf, pid_t tid, uint64_t *ret)
+{
+	struct threaddb *db = inf->threaddb;
+	struct target *t = inf->target;
+	struct user_regs_struct gp;
+
+	if (!db || !db->symbols[db->version].found || t->ops->gp_read(t, tid, &gp) < 0 ||
+	    !gp.fs_base)
+		return false;
+	*ret = gp.fs_base;
+	return true;
+}
+
 /* --- what the library calls --- */
 
 ps_err_e ps_pglobal_lookup(struct ps_prochandle *ph, const char *object, const char *name,

@@ -24,6 +24,9 @@ void threaddb_free(struct threaddb *db);
 int threaddb_tls_addr(struct inferior *inf, pid_t tid, uint64_t lm, uint64_t offset, uint64_t *ret,
 		      struct err *err);
 
+/* The C library's own name of a thread, pthread_t, on amd64 the thread pointer. False: it has no threads that we know of. */
+bool threaddb_handle(struct inferior *inf, pid_t tid, uint64_t *ret);
+
 /* The client can be asked: the next name that is missing, NULL when nothing is. */
 const char *threaddb_missing_symbol(struct inferior *inf);
 /* What it said; known false: it has no such symbol, and will not be asked again before more libraries are loaded. */
