@@ -377,11 +377,18 @@ static void set_layout(struct insn *in, const struct decoded *d)
 		}
 }
 
+/* Zydis reads Knights Corner's encoding even where it is not asked to; later processors give those bytes another meaning (APX). */
+static bool is_foreign(const ZydisDecodedInstruction *i)
+{
+	return i->encoding == ZYDIS_INSTRUCTION_ENCODING_MVEX;
+}
+
 int insn_decode(const uint8_t *code, size_t len, struct insn *ret)
 {
 	struct decoded d;
 	if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(decoder(), code, MIN(len, (size_t)INSN_MAX), &d.i,
-						 d.ops)))
+						 d.ops)) ||
+	    is_foreign(&d.i))
 		return -EINVAL;
 	struct insn in = { .length = d.i.length };
 	memcpy(in.bytes, code, in.length);
@@ -398,7 +405,8 @@ size_t insn_length(const uint8_t *code, size_t len)
 	ZydisDecodedInstruction i;
 	ZydisDecoderContext context;
 	if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(decoder(), &context, code,
-							MIN(len, (size_t)INSN_MAX), &i)))
+							MIN(len, (size_t)INSN_MAX), &i)) ||
+	    is_foreign(&i))
 		return 0;
 	return i.length;
 }

@@ -82,6 +82,7 @@ enum insn_segment { SEGMENT_FLAT, SEGMENT_FS, SEGMENT_GS };
 /*
  * Memory of the debuggee, for one instruction. Both return 0 for all of it or -errno for none of it. They must refuse what the
  * processor would not do in the same place: writing to read-only pages (so not /proc/PID/mem), touching what a watchpoint covers.
+ * What other threads look at (READS or WRITES without INSN_STACK) is read and written as atomically as these two do it.
  */
 struct insn_mem {
 	int  (*read)(void *ctx, uint64_t addr, void *into, size_t len);
