@@ -112,19 +112,20 @@ static void run_on(struct target *t, pid_t tid)
 	run->resume(t, tid, &how);
 }
 
-void inferiors_run_on(struct inferiors *all, struct tracer *tr)
+void inferiors_run_on(struct inferiors *all, struct tracer *tr, bool launched_too)
 {
 	for (struct inferior *inf = all->first; inf; inf = inf->next) {
 		struct target *t = inf->target;
 		pid_t tid = 0;
 
-		if (!t->ops->run)
+		if (!t->ops->run || (!launched_too && t->ops->run->launched(t)))
 			continue;
 		inf->fresh = false;
+		if (all->last.target == t)
+			all->last = (struct target_event){ 0 };
 		while (t->ops->next_thread(t, tid, &tid) == 0 && tid)
 			run_on(t, tid);
 	}
-	all->last = (struct target_event){ 0 };
 	tr->ops->commit(tr, false);
 }
 

@@ -67,11 +67,12 @@ struct inferior *inferior_of(const struct target *t);
 void inferiors_forget_client(struct inferiors *all, struct tracer *tr);
 
 /*
- * Nobody is connected and nobody will be asked: every stopped thread runs on, with the signal it stopped for if it still holds one;
+ * Nobody is connected and nobody will be asked: every stopped thread runs on, with the signal it stopped for if it still holds one
+ * (but, unless launched_too, those of what was launched for the client: it waits for one);
  * then inferiors_unattended() deals with one event as nobody's business (a signal is delivered, an exit removes the inferior).
  * Returns the inferior's pid when it is gone, else 0.
  */
-void inferiors_run_on(struct inferiors *all, struct tracer *tr);
+void inferiors_run_on(struct inferiors *all, struct tracer *tr, bool launched_too);
 pid_t inferiors_unattended(struct inferiors *all, const struct target_event *ev);
 
 /* The note of a thread; inferior_note_make() makes an empty one, NULL without memory. Valid until the next one is made or dropped. */

@@ -176,13 +176,19 @@ static void on_news(void *ctx, unsigned events _unused_)
 		run_unattended(l);
 }
 
+static void run_on(struct life *l, bool launched_too)
+{
+	inferiors_run_on(&l->inferiors, l->base.tracer, launched_too);
+	run_unattended(l);
+}
+
+/* What was launched for the client alone waits for one. */
 static void on_grace_over(void *ctx)
 {
 	struct life *l = ctx;
 
 	log_debug(LOG_LOOP, "nobody came back: what was attached runs on");
-	inferiors_run_on(&l->inferiors, l->base.tracer);
-	run_unattended(l);
+	run_on(l, false);
 }
 
 /* ---- a client ---- */
@@ -226,7 +232,9 @@ static void wait_for_another(struct life *l, bool running)
 	if (l->next_in >= 0) {
 		int in = steal_fd(&l->next_in), out = steal_fd(&l->next_out);
 		on_client(l, in, out);
-	} else if (running || !l->base.opt->grace_ms) {
+	} else if (running) {
+		run_on(l, true);
+	} else if (!l->base.opt->grace_ms) {
 		on_grace_over(l);
 	} else if (l->inferiors.count) {
 		timer_start(l->base.loop, &l->grace, l->base.opt->grace_ms, on_grace_over, l);
