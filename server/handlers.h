@@ -80,6 +80,7 @@ void on_kill(struct session *s, struct args *a);
 void on_kill_all(struct session *s, struct args *a);
 void on_exec_and_args(struct session *s, struct args *a);
 void on_disable_randomization(struct session *s, struct args *a);
+void on_detach_on_error(struct session *s, struct args *a);
 void on_startup_with_shell(struct session *s, struct args *a);
 void on_env_hex(struct session *s, struct args *a);
 void on_env_unset(struct session *s, struct args *a);

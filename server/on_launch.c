@@ -32,6 +32,15 @@ void on_disable_randomization(struct session *s, struct args *a)
 	reply_ok(&s->reply);
 }
 
+void on_detach_on_error(struct session *s, struct args *a)
+{
+	bool on = take_switch(a);
+	if (!args_ok(a))
+		return;
+	s->on_loss = on ? SESSION_LOSS_DETACH : SESSION_LOSS_KILL;
+	reply_ok(&s->reply);
+}
+
 void on_startup_with_shell(struct session *s, struct args *a)
 {
 	bool on = take_switch(a);

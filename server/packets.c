@@ -82,6 +82,7 @@ static const struct packet_def packets[] = {
 	{ "QNonStop",                on_non_stop,              ANY,     0,       "QNonStop+",               NULL,                NULL },
 	{ "QPassSignals",            on_pass_signals,          ANY,     TRACER,  "QPassSignals+",           NULL,                NULL },
 	{ "QProgramSignals",         on_program_signals,       ANY,     TRACER,  "QProgramSignals+",        NULL,                NULL },
+	{ "QSetDetachOnError",       on_detach_on_error,       ANY,     TRACER,  NULL,                      NULL,                NULL },
 	{ "QSetWorkingDir",          on_working_dir,           ANY,     TRACER,  "QSetWorkingDir+",         NULL,                NULL },
 	{ "QStartNoAckMode",         on_no_ack,                ANY,     0,       "QStartNoAckMode+",        NULL,                NULL },
 	{ "QStartupWithShell",       on_startup_with_shell,    ANY,     TRACER,  "QStartupWithShell+",      NULL,                NULL },
