@@ -1,7 +1,9 @@
 #include "server/launching.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static void free_list(char **list)
 {
@@ -77,9 +79,31 @@ void launching_fini(struct launching *l)
 	launching_init(l);
 }
 
+/* A bare name is looked for in PATH, but a file of that name here comes first, as with gdbserver. NULL: no memory. */
+static char *place_of(const char *name)
+{
+	struct stat st;
+
+	if (!name[0] || strchr(name, '/') || stat(name, &st) < 0 || !S_ISREG(st.st_mode))
+		return strdup(name);
+	/* Links stay: many a program looks at the name it was started by. */
+	_cleanup_free_ char *here = get_current_dir_name();
+	char *place = NULL;
+	return here && asprintf(&place, "%s/%s", here, name) >= 0 ? place : NULL;
+}
+
 int launching_set_program(struct launching *l, char *const *argv)
 {
-	return replace_list(&l->argv, argv);
+	int r = replace_list(&l->argv, argv);
+	if (r < 0 || !l->argv || !l->argv[0])
+		return r;
+
+	char *place = place_of(l->argv[0]);
+	if (!place)
+		return -ENOMEM;
+	free(l->argv[0]);
+	l->argv[0] = place;
+	return 0;
 }
 
 int launching_set_wrapper(struct launching *l, char *const *argv)

@@ -28,7 +28,7 @@ struct launching {
 void launching_init(struct launching *l);
 void launching_fini(struct launching *l);
 
-/* Copy; 0 or -ENOMEM, unchanged on failure. NULL resets. */
+/* Copy; 0 or -ENOMEM, unchanged on failure. NULL resets. A program named without a folder that is in this one gets its path. */
 int launching_set_program(struct launching *l, char *const *argv);
 int launching_set_wrapper(struct launching *l, char *const *argv);
 int launching_set_cwd(struct launching *l, const char *cwd);
