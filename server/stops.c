@@ -353,12 +353,27 @@ void stops_acknowledge(struct session *s)
 	answer_head(s);
 }
 
+/*
+ * A thread that stands still only because everybody was stopped when the client came. In non-stop it
+ * runs, as with gdbserver; gdb 13 aborts on a connection that begins with several stops.
+ */
+static bool let_run(struct inferior *inf, int64_t id)
+{
+	struct target *t = inf->target;
+	struct stop stop;
+	pid_t tid = threadview_tid_of(inf->view, id);
+
+	return t->ops->run && tid && id != threadview_main(inf->view) &&
+	       t->ops->run->last_stop(t, tid, &stop) == 0 && stop.kind == STOP_NONE &&
+	       t->ops->run->resume(t, tid, &(struct resume){ .action = RESUME_CONT }) == 0;
+}
+
 static void enumerate_thread(struct session *s, struct inferior *inf, int64_t id)
 {
 	struct view_thread about;
 	_cleanup_buf_ struct buf text = { 0 };
 
-	if (threadview_describe(inf->view, id, &about) < 0 || !about.stopped)
+	if (threadview_describe(inf->view, id, &about) < 0 || !about.stopped || let_run(inf, id))
 		return;
 	buf_init(&text, SESSION_PACKET_MAX);
 	stops_put_state(s, inf, id, &text);
@@ -376,6 +391,8 @@ void stops_enumerate(struct session *s)
 		while (threadview_next(inf->view, id, &id) == 0 && id)
 			enumerate_thread(s, inf, id);
 	}
+	if (s->tracer)
+		s->tracer->ops->commit(s->tracer, false);
 	answer_head(s);
 }
 
