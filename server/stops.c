@@ -368,30 +368,36 @@ static bool let_run(struct inferior *inf, int64_t id)
 	       t->ops->run->resume(t, tid, &(struct resume){ .action = RESUME_CONT }) == 0;
 }
 
-static void enumerate_thread(struct session *s, struct inferior *inf, int64_t id)
+/* false: it was let run instead. */
+static bool enumerate_thread(struct session *s, struct inferior *inf, int64_t id)
 {
 	struct view_thread about;
 	_cleanup_buf_ struct buf text = { 0 };
 
-	if (threadview_describe(inf->view, id, &about) < 0 || !about.stopped || let_run(inf, id))
-		return;
+	if (threadview_describe(inf->view, id, &about) < 0 || !about.stopped)
+		return true;
+	if (let_run(inf, id))
+		return false;
 	buf_init(&text, SESSION_PACKET_MAX);
 	stops_put_state(s, inf, id, &text);
 	if (!buf_error(&text))
 		queue_put(s, session_id(inf, id), false, &text);
+	return true;
 }
 
 void stops_enumerate(struct session *s)
 {
+	bool anybody = false;
+
 	for (size_t i = s->queued; i-- > 0;)
 		if (!s->queue[i].final)
 			queue_remove(s, i);
 	for (struct inferior *inf = s->inferiors->first; inf; inf = inf->next) {
 		int64_t id = 0;
 		while (threadview_next(inf->view, id, &id) == 0 && id)
-			enumerate_thread(s, inf, id);
+			anybody |= !enumerate_thread(s, inf, id);
 	}
-	if (s->tracer)
+	if (anybody)
 		s->tracer->ops->commit(s->tracer, false);
 	answer_head(s);
 }
