@@ -32,11 +32,13 @@ static int step_once(struct task *task, struct user_regs_struct *gp)
 			return r;
 		/* Its end, if that is what comes, is left for whoever collects. */
 		siginfo_t what = { 0 };
-		while (waitid(P_PID, (id_t)task->tid, &what, WEXITED | WSTOPPED | WNOWAIT | __WALL) < 0) {
+		while (waitid(P_PID, (id_t)task->tid, &what,
+			      WEXITED | WSTOPPED | WNOWAIT | __WALL) < 0) {
 			if (errno != EINTR)
 				return -errno;
 		}
-		if (what.si_code == CLD_EXITED || what.si_code == CLD_KILLED || what.si_code == CLD_DUMPED)
+		if (what.si_code == CLD_EXITED || what.si_code == CLD_KILLED ||
+		    what.si_code == CLD_DUMPED)
 			return -ESRCH;
 		if (waitpid(task->tid, &status, __WALL) < 0)
 			return -errno;

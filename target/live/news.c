@@ -270,8 +270,9 @@ static void int3_hit(struct task *task)
 
 	gp->rip = at;
 	task_gp_changed(task);
-	bool internal = point->internal && !p->hidden &&
-			hit_counts(task, point->internal_conditions, point->internal_condition_count);
+	bool internal =
+		point->internal && !p->hidden &&
+		hit_counts(task, point->internal_conditions, point->internal_condition_count);
 	bool asked = point->wanted && !p->hidden && hit_reported(task, point);
 	if (!internal && !asked) {
 		task_pass_point(task, at);
@@ -394,6 +395,7 @@ static struct proc *adopt_child(struct proc *parent, pid_t pid, bool vfork)
 	p->base.ops = parent->base.ops;
 	p->space = vfork ? space_ref(parent->space) : space_clone(parent->space, pid);
 	p->vfork_parent = vfork ? parent : NULL;
+	p->vfork_child = vfork;
 	p->dregs = parent->dregs;
 	struct task *task = p->space ? task_add(p, pid, TASK_STOPPED) : NULL;
 	if (!task) {
@@ -496,6 +498,20 @@ static void clone_event(struct task *parent)
 		task_go(parent);
 }
 
+/*
+ * The process no longer lives in this memory. If it was a vfork child whose parent we have let go, the
+ * parent lives on in it and nobody else will take our int3s out.
+ */
+static void leave_space(struct proc *p)
+{
+	struct space *s = p->space;
+
+	if (!p->vfork_child || s->refs > 1)
+		return;
+	s->pid = 0; /* by the descriptor only: it still names the old memory */
+	space_lift(s);
+}
+
 static void exec_event(struct task *task)
 {
 	struct proc *p = task->proc;
@@ -522,12 +538,14 @@ static void exec_event(struct task *task)
 	dregs_clear(&p->dregs);
 	swpoints_fini(&p->hw);
 
+	leave_space(p);
 	struct space *fresh = space_new(p->base.pid);
 	if (fresh) {
 		space_unref(p->space);
 		p->space = fresh;
 	}
 	p->vfork_parent = NULL;
+	p->vfork_child = false;
 
 	if (p->hidden) {
 		proc_let_go(p);
@@ -568,6 +586,7 @@ static void process_gone(struct task *leader, struct stop stop)
 	if (p->live->over_in_place == leader)
 		over_finish(leader);
 	p->gone = true;
+	leave_space(p);
 	if (p->hidden) {
 		proc_free(p);
 		return;

@@ -140,6 +140,7 @@ struct proc {
 	long *catch;               /* system calls to stop at */
 	ssize_t catch_count;       /* -1: all */
 	struct proc *vfork_parent; /* whose memory this child runs in; NULL: its own */
+	bool vfork_child;          /* it still runs in memory that is its parent's, ours or not */
 	struct proc *next;
 };
 
