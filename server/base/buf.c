@@ -49,7 +49,7 @@ uint8_t *buf_reserve(struct buf *b, size_t extra)
 		b->error = -EMSGSIZE;
 		return NULL;
 	}
-	if (b->len + extra > b->cap && grow(b, b->len + extra) < 0)
+	if ((!b->data || b->len + extra > b->cap) && grow(b, b->len + extra) < 0)
 		return NULL;
 	return b->data + b->len;
 }
