@@ -13,31 +13,30 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define _cleanup_(f)    __attribute__((cleanup(f)))
-#define _printf_(f, a)  __attribute__((format(printf, f, a)))
-#define _must_check_    __attribute__((warn_unused_result))
-#define _unused_        __attribute__((unused))
+#define _cleanup_(f)   __attribute__((cleanup(f)))
+#define _printf_(f, a) __attribute__((format(printf, f, a)))
+#define _must_check_   __attribute__((warn_unused_result))
+#define _unused_       __attribute__((unused))
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-#define MIN(a, b)                    \
-	({                           \
-		__auto_type a_ = (a); \
-		__auto_type b_ = (b); \
-		a_ < b_ ? a_ : b_;   \
+/* The names inside are made anew by each use, so that one may stand in another without shadowing it. */
+#define UTIL_PASTE_(a, b) a##b
+#define UTIL_NAME_(a, b)  UTIL_PASTE_(a, b)
+#define UTIL_CHOOSE_(a, b, op, n)                                                               \
+	({                                                                                      \
+		__auto_type UTIL_NAME_(a_, n) = (a);                                            \
+		__auto_type UTIL_NAME_(b_, n) = (b);                                            \
+		UTIL_NAME_(a_, n) op UTIL_NAME_(b_, n) ? UTIL_NAME_(a_, n) : UTIL_NAME_(b_, n); \
 	})
-#define MAX(a, b)                    \
-	({                           \
-		__auto_type a_ = (a); \
-		__auto_type b_ = (b); \
-		a_ > b_ ? a_ : b_;   \
-	})
+#define MIN(a, b) UTIL_CHOOSE_(a, b, <, __COUNTER__)
+#define MAX(a, b) UTIL_CHOOSE_(a, b, >, __COUNTER__)
 
-#define take_ptr(p)                  \
-	({                           \
+#define take_ptr(p)                   \
+	({                            \
 		__auto_type p_ = (p); \
-		(p) = NULL;          \
-		p_;                  \
+		(p) = NULL;           \
+		p_;                   \
 	})
 
 static inline int steal_fd(int *fd)

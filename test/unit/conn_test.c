@@ -212,7 +212,7 @@ static void a_slow_reader_is_waited_for(void **state _unused_)
 {
 	enum { REPLY = 100000, ASKED = 600 };
 	struct client s;
-	char *reply = malloc(REPLY);
+	char *reply = calloc(1, REPLY + 1);
 	for (size_t i = 0; i < REPLY; i++)
 		reply[i] = "0123456789abcdef"[i % 16];
 	setup(&s, reply);
