@@ -59,7 +59,8 @@ static int read_segments(const struct mem *mem, struct segments *s, uint64_t cou
 	return 0;
 }
 
-static int read_debug_entry(const struct mem *mem, uint64_t dynamic, uint64_t *ret)
+/* The address of DT_DEBUG's value. */
+static int find_debug_entry(const struct mem *mem, uint64_t dynamic, uint64_t *ret)
 {
 	Elf64_Dyn dyn;
 
@@ -68,7 +69,7 @@ static int read_debug_entry(const struct mem *mem, uint64_t dynamic, uint64_t *r
 		if (r < 0)
 			return r;
 		if (dyn.d_tag == DT_DEBUG) {
-			*ret = dyn.d_un.d_val;
+			*ret = dynamic + i * sizeof(dyn) + offsetof(Elf64_Dyn, d_un);
 			return 0;
 		}
 		if (dyn.d_tag == DT_NULL)
@@ -77,7 +78,7 @@ static int read_debug_entry(const struct mem *mem, uint64_t dynamic, uint64_t *r
 	return -ENOENT;
 }
 
-int linkmap_find(const struct mem *mem, const void *auxv, size_t len, uint64_t *ret)
+int linkmap_find_entry(const struct mem *mem, const void *auxv, size_t len, uint64_t *ret)
 {
 	struct segments s = { .at = auxv_value(auxv, len, AT_PHDR) };
 	uint64_t count = auxv_value(auxv, len, AT_PHNUM);
@@ -88,7 +89,14 @@ int linkmap_find(const struct mem *mem, const void *auxv, size_t len, uint64_t *
 	int r = read_segments(mem, &s, count);
 	if (r < 0)
 		return r;
-	return s.dynamic ? read_debug_entry(mem, s.dynamic, ret) : -ENOENT;
+	return s.dynamic ? find_debug_entry(mem, s.dynamic, ret) : -ENOENT;
+}
+
+int linkmap_find(const struct mem *mem, const void *auxv, size_t len, uint64_t *ret)
+{
+	uint64_t entry;
+	int r = linkmap_find_entry(mem, auxv, len, &entry);
+	return r < 0 ? r : mem_read_u64(mem, entry, ret);
 }
 
 int linkmap_namespace(const struct mem *mem, uint64_t rd, uint64_t *ret_first, uint64_t *ret_next)

@@ -30,6 +30,8 @@ struct linkmap_object {
  * DT_DEBUG, and there will never be.
  */
 int linkmap_find(const struct mem *mem, const void *auxv, size_t len, uint64_t *ret);
+/* Where in the dynamic section that pointer is. -ENOENT as above. */
+int linkmap_find_entry(const struct mem *mem, const void *auxv, size_t len, uint64_t *ret);
 
 /* The namespaces: rd is one's r_debug; *ret_first its first link_map (0: empty), *ret_next the next namespace's r_debug (0: none). */
 int linkmap_namespace(const struct mem *mem, uint64_t rd, uint64_t *ret_first, uint64_t *ret_next);

@@ -38,9 +38,14 @@ static bool for_lldb(const struct stop_reply_dialect *d)
 	return d->client == CLIENT_LLDB || d->client == CLIENT_DELVE;
 }
 
+static bool speaks_linux(const struct stop_reply_dialect *d)
+{
+	return d->client == CLIENT_DELVE || d->native_signals;
+}
+
 int stop_reply_signal(int gdb_signal, const struct stop_reply_dialect *d)
 {
-	if (d->client != CLIENT_DELVE)
+	if (!speaks_linux(d))
 		return gdb_signal & 0xff;
 	/* The only Linux signal without a number of GDB's. */
 	return gdb_signal == SIGNALS_UNKNOWN ? LINUX_SIGSTKFLT : signals_from_gdb(gdb_signal);
@@ -48,8 +53,9 @@ int stop_reply_signal(int gdb_signal, const struct stop_reply_dialect *d)
 
 int stop_reply_linux_signal(int client_signal, const struct stop_reply_dialect *d)
 {
-	if (d->client != CLIENT_DELVE)
-		return signals_from_gdb(client_signal);
+	if (!speaks_linux(d))
+		return client_signal == SIGNALS_UNKNOWN ? LINUX_SIGSTKFLT
+							: signals_from_gdb(client_signal);
 	return client_signal > 0 && client_signal <= SIGNALS_LINUX_MAX ? client_signal : 0;
 }
 

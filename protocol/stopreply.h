@@ -6,7 +6,7 @@
  *   lldb
  * T05thread:p1.2;name:x;threads:2,3;thread-pcs:4711fa,471200;jstopinfo:<hex>;06:<rbp>;…;reason:breakpoint;
  *   Delve  as lldb, bare thread ids, Linux signal numbers, and watch:<addr>, which it needs to
- * notice a watchpoint To lldb and Delve `thread:` comes first, and no reason is ever a key of hex
+ * notice a watchpoint. With native_signals lldb, too, is told Linux numbers. To lldb and Delve `thread:` comes first, and no reason is ever a key of hex
  * digits. To gdb at most one reason is given, always with signal 05, and swbreak/hwbreak only when
  * it said it reads them. Exit statuses always have two digits (lldb reads exactly two). Borrow:
  * every pointer in struct stop_reply is the caller's and read during the call only. Source:
@@ -93,6 +93,7 @@ struct stop_reply_dialect {
 	bool multiprocess;
 	bool swbreak, hwbreak; /* negotiated; gdb only */
 	bool list_threads;     /* QListThreadsInStopReply was answered OK */
+	bool native_signals;   /* Linux signal numbers both ways; Delve has them without asking */
 };
 
 void stop_reply_put(struct buf *b, const struct stop_reply *sr, const struct stop_reply_dialect *d);
@@ -110,7 +111,7 @@ enum stop_reply_json_flags {
 void stop_reply_put_json(struct buf *b, const struct stop_reply *sr,
 			 const struct stop_reply_dialect *d, unsigned flags);
 
-/* The signal number as this dialect spells it: GDB's, or the kernel's for Delve. */
+/* The signal number as this dialect spells it: GDB's, or the kernel's. */
 int stop_reply_signal(int gdb_signal, const struct stop_reply_dialect *d);
 /* A number the client sent (vCont;C17) to the kernel's; 0 when it means none. */
 int stop_reply_linux_signal(int client_signal, const struct stop_reply_dialect *d);

@@ -75,6 +75,8 @@ void on_file(struct session *s, struct args *a);
 void on_run(struct session *s, struct args *a);
 void on_restart(struct session *s, struct args *a);
 void on_attach(struct session *s, struct args *a);
+void on_launch_words(struct session *s, struct args *a);
+void on_launch_success(struct session *s, struct args *a);
 void on_detach(struct session *s, struct args *a);
 void on_kill(struct session *s, struct args *a);
 void on_kill_all(struct session *s, struct args *a);
@@ -82,10 +84,56 @@ void on_exec_and_args(struct session *s, struct args *a);
 void on_disable_randomization(struct session *s, struct args *a);
 void on_detach_on_error(struct session *s, struct args *a);
 void on_startup_with_shell(struct session *s, struct args *a);
+void on_env_plain(struct session *s, struct args *a);
 void on_env_hex(struct session *s, struct args *a);
 void on_env_unset(struct session *s, struct args *a);
 void on_env_reset(struct session *s, struct args *a);
 void on_working_dir(struct session *s, struct args *a);
+void on_get_working_dir(struct session *s, struct args *a);
+void on_launch_arch(struct session *s, struct args *a);
+
+/* What vAttach does once the process is known; makes the reply. */
+void launch_attach(struct session *s, pid_t pid);
+
+/* waiting.c: attaching by name */
+void on_attach_name(struct session *s, struct args *a);
+void on_attach_wait(struct session *s, struct args *a);
+void on_attach_or_wait(struct session *s, struct args *a);
+
+/* on_stdio.c: the program's input and output */
+void on_input(struct session *s, struct args *a);
+void on_vstdio(struct session *s, struct args *a);
+void on_set_stdin(struct session *s, struct args *a);
+void on_set_stdout(struct session *s, struct args *a);
+void on_set_stderr(struct session *s, struct args *a);
+void output_free(struct session *s);
+
+/* on_lldb.c: what lldb and Delve ask besides */
+void on_thread_suffix(struct session *s, struct args *a);
+void on_list_threads_in_stop(struct session *s, struct args *a);
+void on_echo(struct session *s, struct args *a);
+void on_server_version(struct session *s, struct args *a);
+void on_can(struct session *s, struct args *a);
+void on_host_info(struct session *s, struct args *a);
+void on_process_info(struct session *s, struct args *a);
+void on_process_info_pid(struct session *s, struct args *a);
+void on_shlib_info_addr(struct session *s, struct args *a);
+void on_thread_stop_info(struct session *s, struct args *a);
+void on_threads_info(struct session *s, struct args *a);
+void on_register_info(struct session *s, struct args *a);
+void on_save_registers(struct session *s, struct args *a);
+void on_restore_registers(struct session *s, struct args *a);
+void on_region_info(struct session *s, struct args *a);
+void on_watch_support(struct session *s, struct args *a);
+
+/* on_alloc.c */
+void on_alloc(struct session *s, struct args *a);
+void on_dealloc(struct session *s, struct args *a);
+
+/* on_modules.c */
+void on_modules_info(struct session *s, struct args *a);
+void on_module_info(struct session *s, struct args *a);
+void on_file_load_address(struct session *s, struct args *a);
 
 /* on_signals.c */
 void on_pass_signals(struct session *s, struct args *a);

@@ -158,22 +158,52 @@ ssize_t hostio_readlink(struct hostio *io, const char *path, char *into, size_t 
 	return n;
 }
 
-/* The folder is resolved inside the root, the last name then removed from it: unlink has no openat2 of its own. */
-int hostio_unlink(struct hostio *io, const char *path)
+/*
+ * The folder a path's last name is in, resolved inside the root, and that name: unlink and symlink have no openat2 of their own.
+ * AT_FDCWD and the whole path without a root. A folder that was opened is the caller's to close.
+ */
+static int open_folder(struct hostio *io, const char *path, const char **ret_name)
 {
 	char folder[PATH_MAX];
 
-	if (io->root < 0)
-		return unlink(path) < 0 ? -errno : 0;
-
+	if (io->root < 0) {
+		*ret_name = path;
+		return AT_FDCWD;
+	}
 	const char *slash = strrchr(path, '/');
 	size_t n = slash ? (size_t)(slash - path) + 1 : 0;
 	if (n >= sizeof(folder))
 		return -ENAMETOOLONG;
 	memcpy(folder, path, n);
 	folder[n] = 0;
-	_cleanup_close_ int fd = open_path(io, n ? folder : ".", O_PATH | O_DIRECTORY, 0);
-	if (fd < 0)
+	*ret_name = slash ? slash + 1 : path;
+	return open_path(io, n ? folder : ".", O_PATH | O_DIRECTORY, 0);
+}
+
+static void close_folder(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+int hostio_unlink(struct hostio *io, const char *path)
+{
+	const char *name;
+	int fd = open_folder(io, path, &name);
+	if (fd < 0 && fd != AT_FDCWD)
 		return fd;
-	return unlinkat(fd, slash ? slash + 1 : path, 0) < 0 ? -errno : 0;
+	int r = unlinkat(fd, name, 0) < 0 ? -errno : 0;
+	close_folder(fd);
+	return r;
+}
+
+int hostio_symlink(struct hostio *io, const char *target, const char *link)
+{
+	const char *name;
+	int fd = open_folder(io, link, &name);
+	if (fd < 0 && fd != AT_FDCWD)
+		return fd;
+	int r = symlinkat(target, fd, name) < 0 ? -errno : 0;
+	close_folder(fd);
+	return r;
 }

@@ -35,6 +35,7 @@ ssize_t hostio_pwrite(struct hostio *io, uint64_t fd, const void *from, size_t l
 		      uint64_t offset);
 int hostio_fstat(struct hostio *io, uint64_t fd, struct stat *ret);
 int hostio_stat(struct hostio *io, const char *path, bool follow, struct stat *ret);
+int hostio_symlink(struct hostio *io, const char *target, const char *link);
 int hostio_unlink(struct hostio *io, const char *path);
 ssize_t hostio_readlink(struct hostio *io, const char *path, char *into, size_t size);
 

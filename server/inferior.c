@@ -1,9 +1,12 @@
 #include "server/inferior.h"
 #include "protocol/signals.h"
+#include "server/stdio_pty.h"
 #include "server/threaddb.h"
 
 #include "base/log.h"
+#include "dwarf/go/buildinfo.h"
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 void inferiors_init(struct inferiors *all)
@@ -16,6 +19,7 @@ void inferiors_fini(struct inferiors *all)
 {
 	while (all->first)
 		inferiors_remove(all->first);
+	all->pty = stdio_pty_free(all->pty);
 	launching_fini(&all->launching);
 }
 
@@ -190,7 +194,26 @@ void inferior_execed(struct inferior *inf)
 	threaddb_free(inf->threaddb);
 	inf->threaddb = NULL;
 	inf->r_debug = 0;
+	inf->is_go = 0;
 	inf->note_count = 0;
+}
+
+bool inferior_is_go(struct inferior *inf)
+{
+	struct go_buildinfo info;
+	char path[64];
+
+	if (!inf->is_go) {
+		_cleanup_(image_freep) struct image *img = NULL;
+		inf->is_go = -1;
+		/* Through /proc: also when the file was replaced or lies in another mount namespace. */
+		snprintf(path, sizeof(path), "/proc/%d/exe", (int)inf->pid);
+		if (image_open(path, &img, NULL) == 0 && go_buildinfo_read(img, &info) == 0) {
+			inf->is_go = info.version[0] ? 1 : -1;
+			go_buildinfo_fini(&info);
+		}
+	}
+	return inf->is_go > 0;
 }
 
 int inferior_mem_read(struct inferior *inf, uint64_t addr, void *into, size_t len, size_t *ret_got)

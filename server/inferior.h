@@ -14,6 +14,7 @@
 #include "server/threadview.h"
 #include "target/target.h"
 
+struct stdio_pty;
 struct threaddb;
 
 /* What is known about one OS thread beyond what the target says. Only threads with something to note have one. */
@@ -23,6 +24,7 @@ struct thread_note {
 	bool is_doing;
 	bool stop_asked;  /* vCont;t: its STOP_INTERRUPT is reported with signal 0 */
 	unsigned options; /* QThreadOptions */
+	bool listed;      /* was in the last jstopinfo for Delve */
 };
 
 enum {
@@ -43,6 +45,7 @@ struct inferior {
 	bool catching;             /* QCatchSyscalls is on */
 	uint64_t r_debug;          /* 0: not found yet */
 	struct threaddb *threaddb; /* NULL: not needed yet */
+	int is_go;                 /* 0: not looked at yet, else 1 or -1 */
 };
 
 struct inferiors {
@@ -50,6 +53,8 @@ struct inferiors {
 	size_t count;
 	struct target_event last; /* reported last; target NULL: none, or its process is gone */
 	struct launching launching;
+	struct stdio_pty
+		*pty; /* the terminal of the program launched last; NULL: it has the server's */
 };
 
 void inferiors_init(struct inferiors *all);
@@ -82,6 +87,9 @@ void inferior_note_drop(struct inferior *inf, pid_t tid);
 
 /* Everything learned from the old program is forgotten. */
 void inferior_execed(struct inferior *inf);
+
+/* Is it a Go program? Looks once a program. */
+bool inferior_is_go(struct inferior *inf);
 
 /* Reads what the client calls memory; short when only the front is readable. */
 int inferior_mem_read(struct inferior *inf, uint64_t addr, void *into, size_t len, size_t *ret_got);

@@ -196,6 +196,16 @@ void launching_reset_env(struct launching *l)
 	l->envp = NULL;
 }
 
+int launching_clear_env(struct launching *l)
+{
+	char **empty = calloc(1, sizeof(*empty));
+	if (!empty)
+		return -ENOMEM;
+	free_list(l->envp);
+	l->envp = empty;
+	return 0;
+}
+
 void launching_fill(const struct launching *l, struct launch *ret)
 {
 	*ret = (struct launch){

@@ -37,6 +37,8 @@ int launching_set_stdio(struct launching *l, int which, const char *path);
 /* value NULL removes the variable. */
 int launching_set_env(struct launching *l, const char *name, size_t name_len, const char *value);
 void launching_reset_env(struct launching *l);
+/* Nothing of the server's own environment. */
+int launching_clear_env(struct launching *l);
 
 void launching_fill(const struct launching *l, struct launch *ret);
 

@@ -1,7 +1,9 @@
 #include "protocol/fileio.h"
 #include "server/handlers.h"
+#include "server/md5.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 
@@ -154,12 +156,123 @@ static void file_readlink(struct session *s, struct args *a)
 		fileio_reply_data(&s->reply, link, (size_t)n, SESSION_PACKET_MAX);
 }
 
+/* --- what lldb asks of files; errors in the words it reads --- */
+
+static void file_size(struct session *s, struct args *a)
+{
+	struct stat st;
+	const char *path = take_path(s, a);
+
+	if (!args_done(a) || !path) {
+		args_fail(a);
+		return;
+	}
+	int r = hostio_stat(&s->hostio, path, true, &st);
+	put_result(s, r < 0 ? r : st.st_size);
+}
+
+static void file_mode(struct session *s, struct args *a)
+{
+	struct stat st;
+	const char *path = take_path(s, a);
+
+	if (!args_done(a) || !path) {
+		args_fail(a);
+		return;
+	}
+	int r = hostio_stat(&s->hostio, path, true, &st);
+	put_result(s, r < 0 ? r : (int64_t)(st.st_mode & 07777));
+}
+
+static void file_exists(struct session *s, struct args *a)
+{
+	struct stat st;
+	const char *path = take_path(s, a);
+
+	if (!args_done(a) || !path)
+		args_fail(a);
+	else
+		buf_printf(&s->reply, "F,%d", hostio_stat(&s->hostio, path, true, &st) == 0);
+}
+
+/* vFile:symlink:TARGET,LINK */
+static void file_symlink(struct session *s, struct args *a)
+{
+	struct args words = args_until(a, ',');
+	const char *first = args_hex_text(&words, &s->scratch);
+	char target[PATH_MAX];
+
+	if (!args_done(&words) || !first || strlen(first) >= sizeof(target)) {
+		args_fail(a);
+		return;
+	}
+	strcpy(target, first);
+	buf_reset(&s->scratch);
+	const char *link = take_path(s, a);
+	if (args_done(a) && link)
+		put_result(s, hostio_symlink(&s->hostio, target, link));
+	else
+		args_fail(a);
+}
+
+static int sum_file(struct session *s, uint64_t fd, struct md5 *m)
+{
+	enum { CHUNK = 256 * 1024 };
+	uint8_t *chunk = buf_reserve(&s->scratch, CHUNK);
+	uint64_t offset = 0;
+
+	while (chunk) {
+		ssize_t n = hostio_pread(&s->hostio, fd, chunk, CHUNK, offset);
+		if (n <= 0)
+			return (int)n;
+		md5_add(m, chunk, (size_t)n);
+		offset += (uint64_t)n;
+	}
+	return -ENOMEM;
+}
+
+/* lldb reads the sum as two numbers of eight bytes each. */
+static void put_sum(struct session *s, const uint8_t sum[MD5_SIZE])
+{
+	uint64_t halves[2];
+
+	memcpy(halves, sum, sizeof(halves));
+	buf_printf(&s->reply, "F,%016llx%016llx", (unsigned long long)halves[0],
+		   (unsigned long long)halves[1]);
+}
+
+static void file_md5(struct session *s, struct args *a)
+{
+	const char *path = take_path(s, a);
+	uint8_t sum[MD5_SIZE];
+	struct stat st;
+	struct md5 m;
+
+	if (!args_done(a) || !path) {
+		args_fail(a);
+		return;
+	}
+	int fd = hostio_stat(&s->hostio, path, true, &st) == 0 && S_ISREG(st.st_mode)
+			 ? hostio_open(&s->hostio, path, O_RDONLY, 0)
+			 : -ENOENT;
+	md5_init(&m);
+	int r = fd < 0 ? fd : sum_file(s, (uint64_t)fd, &m);
+	if (fd >= 0)
+		hostio_close(&s->hostio, (uint64_t)fd);
+	md5_finish(&m, sum);
+	if (r < 0)
+		buf_puts(&s->reply, "F,x");
+	else
+		put_sum(s, sum);
+}
+
 /* Sorted by name. */
 static const struct file_op ops[] = {
-	{ "close", file_close },       { "fstat", file_fstat }, { "lstat", file_lstat },
-	{ "open", file_open },         { "pread", file_pread }, { "pwrite", file_pwrite },
-	{ "readlink", file_readlink }, { "setfs", file_setfs }, { "stat", file_stat },
-	{ "unlink", file_unlink },
+	{ "MD5", file_md5 },           { "close", file_close },     { "exists", file_exists },
+	{ "fstat", file_fstat },       { "lstat", file_lstat },     { "mode", file_mode },
+	{ "open", file_open },         { "pread", file_pread },     { "pwrite", file_pwrite },
+	{ "readlink", file_readlink }, { "setfs", file_setfs },     { "size", file_size },
+	{ "stat", file_stat },         { "symlink", file_symlink }, { "unlink", file_unlink },
 };
 
 void on_file(struct session *s, struct args *a)

@@ -67,11 +67,40 @@ static void put_outcome(struct session *s, int r)
 		reply_ok(&s->reply);
 }
 
+/* lldb sends the whole environment, variable by variable: what it does not send is not there. */
+static void begin_env(struct session *s)
+{
+	if (session_is_lldb(s) && !s->env_begun &&
+	    launching_clear_env(&s->inferiors->launching) == 0)
+		s->env_begun = true;
+}
+
+/* QEnvironment:NAME=VALUE, as it is. */
+void on_env_plain(struct session *s, struct args *a)
+{
+	size_t len;
+
+	args_skip(a, ':');
+	const uint8_t *text = args_rest(a, &len);
+	buf_put(&s->scratch, text, args_ok(a) ? len : 0);
+	const char *line = buf_cstr(&s->scratch);
+	const char *eq = line && !memchr(text, 0, len) ? strchr(line, '=') : NULL;
+	if (!args_ok(a) || !eq) {
+		args_fail(a);
+		return;
+	}
+	begin_env(s);
+	put_outcome(s,
+		    launching_set_env(&s->inferiors->launching, line, (size_t)(eq - line), eq + 1));
+}
+
 void on_env_hex(struct session *s, struct args *a)
 {
 	const char *text = take_text(s, a);
 	const char *eq = text ? strchr(text, '=') : NULL;
 
+	if (eq)
+		begin_env(s);
 	if (!eq)
 		args_fail(a);
 	else
@@ -99,6 +128,29 @@ void on_working_dir(struct session *s, struct args *a)
 	const char *path = take_text(s, a);
 	if (path)
 		put_outcome(s, launching_set_cwd(&s->inferiors->launching, path[0] ? path : NULL));
+}
+
+void on_get_working_dir(struct session *s, struct args *a)
+{
+	const char *dir = s->inferiors->launching.cwd;
+	char here[PATH_MAX];
+
+	(void)a;
+	if (!dir)
+		dir = getcwd(here, sizeof(here));
+	if (dir)
+		reply_hex_text(&s->reply, dir);
+	else
+		session_error(s, 1);
+}
+
+void on_launch_arch(struct session *s, struct args *a)
+{
+	args_skip(a, ':');
+	if (args_accept_text(a, "x86_64"))
+		reply_ok(&s->reply);
+	else
+		session_error_text(s, 1, "only x86_64 programs can be started here");
 }
 
 /* --- starting --- */
@@ -130,6 +182,8 @@ static struct inferior *launch(struct session *s, struct err *err)
 		return NULL;
 	}
 	launching_fill(&s->inferiors->launching, &how);
+	/* lldb has its own ideas of a shell, and does not expect ours. */
+	how.shell = how.shell && !session_is_lldb(s);
 	return server_launch(s->server, &how, &t, err) < 0 ? NULL : take_over(s, t);
 }
 
@@ -199,6 +253,61 @@ void on_run(struct session *s, struct args *a)
 		session_error_from(s, 1, &err);
 }
 
+/* A10,0,HEX,4,1,HEX...: the length in hex digits, the place and the text of each word; lengths and places are decimal. */
+static size_t take_counted_words(struct session *s, struct args *a, size_t *offsets, size_t max)
+{
+	size_t n = 0;
+
+	args_accept(a, ' ');
+	do {
+		size_t at = s->scratch.len;
+		uint64_t digits = args_dec_max(a, SESSION_PACKET_MAX);
+		args_skip(a, ',');
+		uint64_t place = args_dec_max(a, max - 1);
+		args_skip(a, ',');
+		if (place != n || !args_hex_text(a, &s->scratch) ||
+		    (s->scratch.len - at) * 2 != digits)
+			args_fail(a);
+		buf_putc(&s->scratch, 0);
+		offsets[n++] = at;
+	} while (args_accept(a, ',') && n < max);
+	if (!args_done(a) || buf_error(&s->scratch))
+		args_fail(a);
+	return args_ok(a) ? n : 0;
+}
+
+void on_launch_words(struct session *s, struct args *a)
+{
+	struct err err = { 0 };
+	size_t *offsets = calloc(WORDS_MAX, sizeof(*offsets));
+	size_t n = offsets ? take_counted_words(s, a, offsets, WORDS_MAX) : 0;
+	int r = n ? set_program(s, offsets, n) : -EINVAL;
+
+	free(offsets);
+	if (!args_ok(a))
+		return;
+	struct inferior *inf = r == 0 ? launch(s, &err) : NULL;
+	if (inf) {
+		session_select(s, inf, threadview_main(inf->view));
+		s->inferiors->last = (struct target_event){ 0 };
+		s->launch_error[0] = 0;
+		reply_ok(&s->reply);
+	} else {
+		snprintf(s->launch_error, sizeof(s->launch_error), "%s",
+			 r < 0 ? "No program to start" : err_text(&err, -EIO));
+		session_error_text(s, 1, "%s", s->launch_error);
+	}
+}
+
+void on_launch_success(struct session *s, struct args *a)
+{
+	(void)a;
+	if (s->launch_error[0])
+		buf_printf(&s->reply, "E%s", s->launch_error);
+	else
+		reply_ok(&s->reply);
+}
+
 static void kill_inferior(struct session *s, struct inferior *inf)
 {
 	if (inf->target->ops->run)
@@ -243,17 +352,11 @@ static void stop_each(struct session *s, struct inferior *inf)
 	}
 }
 
-void on_attach(struct session *s, struct args *a)
+void launch_attach(struct session *s, pid_t pid)
 {
 	struct err err = { 0 };
 	struct target *t;
 
-	args_skip(a, ';');
-	pid_t pid = (pid_t)args_hex_max(a, INT32_MAX);
-	if (!args_done(a) || !pid) {
-		args_fail(a);
-		return;
-	}
 	if (inferiors_by_pid(s->inferiors, pid)) {
 		session_error_text(s, 1, "process %d is being debugged already", (int)pid);
 		return;
@@ -273,6 +376,16 @@ void on_attach(struct session *s, struct args *a)
 		s->tracer->ops->stop_all(s->tracer);
 		put_started(s, inf);
 	}
+}
+
+void on_attach(struct session *s, struct args *a)
+{
+	args_skip(a, ';');
+	pid_t pid = (pid_t)args_hex_max(a, INT32_MAX);
+	if (!args_done(a) || !pid)
+		args_fail(a);
+	else
+		launch_attach(s, pid);
 }
 
 /* --- leaving --- */

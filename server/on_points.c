@@ -66,10 +66,16 @@ static bool take_place(struct args *a, struct point *p)
 	return args_ok(a);
 }
 
+/* x86 cannot watch reads alone. gdb asks for both itself when told so; lldb and Delve expect it to be done for them. */
+static enum point_kind for_client(const struct session *s, enum point_kind kind)
+{
+	return kind == POINT_READ && session_is_lldb(s) ? POINT_ACCESS : kind;
+}
+
 static void insert(struct session *s, struct args *a, enum point_kind kind)
 {
 	struct inferior *inf = session_inferior(s);
-	struct point p = { .kind = kind };
+	struct point p = { .kind = for_client(s, kind) };
 	struct err err = { 0 };
 
 	if (!take_place(a, &p))
@@ -93,7 +99,7 @@ static void insert(struct session *s, struct args *a, enum point_kind kind)
 static void drop(struct session *s, struct args *a, enum point_kind kind)
 {
 	struct inferior *inf = session_inferior(s);
-	struct point p = { .kind = kind };
+	struct point p = { .kind = for_client(s, kind) };
 
 	if (!take_place(a, &p))
 		return;

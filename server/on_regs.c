@@ -18,8 +18,7 @@ static int put_register(struct session *s, struct view_regs *r, const struct tde
 			struct buf *b)
 {
 	uint8_t bytes[X86_REG_SIZE_MAX];
-	int ours = s->regs.x86[reg->number];
-	int e = ours < 0 ? -ENODATA : view_regs_get(r, (unsigned)ours, bytes);
+	int e = regmap_get(&s->regs, r, reg, bytes);
 
 	if (e == -ENODATA)
 		put_unavailable(b, reg->size);
@@ -80,11 +79,27 @@ static bool take_value(struct args *a, size_t size, uint8_t *bytes, bool *ret_gi
 	return args_ok(a);
 }
 
+/*
+ * A thread whose pc is moved while it stands in a system call must not have the kernel start that call again. gdb sees to it itself;
+ * the others do not know of orig_rax.
+ */
+static void forget_restart(struct session *s, struct view_regs *r, const struct tdesc_reg *reg,
+			   const uint8_t *bytes)
+{
+	static const uint64_t none = UINT64_MAX;
+	uint64_t pc;
+
+	if (!session_is_lldb(s) || reg->id != TDESC_RIP || view_regs_get(r, X86_RIP, &pc) < 0 ||
+	    !memcmp(&pc, bytes, sizeof(pc)))
+		return;
+	view_regs_set(r, X86_ORIG_RAX, &none);
+}
+
 static int set_register(struct session *s, struct view_regs *r, const struct tdesc_reg *reg,
 			const uint8_t *bytes)
 {
-	int ours = s->regs.x86[reg->number];
-	return ours < 0 ? -ENODATA : view_regs_set(r, (unsigned)ours, bytes);
+	forget_restart(s, r, reg, bytes);
+	return regmap_set(&s->regs, r, reg, bytes);
 }
 
 void on_write_one(struct session *s, struct args *a)

@@ -1,4 +1,3 @@
-#include "protocol/signals.h"
 #include "server/handlers.h"
 #include "server/resume.h"
 #include "server/stops.h"
@@ -66,7 +65,7 @@ void on_vcont(struct session *s, struct args *a)
 	struct actions list = { 0 };
 
 	args_skip(a, ';');
-	int r = args_ok(a) ? actions_parse(&list, a) : -EINVAL;
+	int r = args_ok(a) ? actions_parse(s, &list, a) : -EINVAL;
 	if (r == -EOPNOTSUPP)
 		reply_empty(&s->reply);
 	else if (r < 0)
@@ -128,7 +127,7 @@ static void resume_signal(struct session *s, struct args *a, enum resume_action 
 {
 	struct resume how = { .action = action };
 
-	how.signo = signals_from_gdb((int)args_hex_max(a, 255));
+	how.signo = stop_reply_linux_signal((int)args_hex_max(a, 255), &s->dialect);
 	bool has_addr = args_accept(a, ';');
 	if (args_ok(a))
 		resume_one(s, &how, a, has_addr);

@@ -19,7 +19,7 @@ void on_supported(struct session *s, struct args *a)
 	args_accept(a, ':');
 	const uint8_t *list = args_rest(a, &len);
 	features_parse(list, len, &s->client);
-	s->dialect.client = s->client.kind;
+	session_know_client(s);
 	s->dialect.multiprocess = s->client.multiprocess;
 	s->dialect.swbreak = s->client.swbreak;
 	s->dialect.hwbreak = s->client.hwbreak;

@@ -1,4 +1,3 @@
-#include "protocol/signals.h"
 #include "server/handlers.h"
 
 #include <string.h>
@@ -15,13 +14,13 @@ static void add_signal(sigset_t *set, int signo)
 	memcpy(set, &bits, sizeof(bits));
 }
 
-/* "e;10;14": GDB's numbers; those without a Linux signal are passed over. */
-static bool take_set(struct args *a, sigset_t *ret)
+/* "e;10;14"; numbers without a Linux signal are passed over. */
+static bool take_set(struct session *s, struct args *a, sigset_t *ret)
 {
 	sigemptyset(ret);
 	args_skip(a, ':');
 	while (args_left(a)) {
-		int signo = signals_from_gdb((int)args_hex_max(a, 0xffff));
+		int signo = stop_reply_linux_signal((int)args_hex_max(a, 0xffff), &s->dialect);
 		if (signo > 0)
 			add_signal(ret, signo);
 		if (args_left(a))
@@ -34,9 +33,10 @@ void on_pass_signals(struct session *s, struct args *a)
 {
 	sigset_t set;
 
-	if (!take_set(a, &set))
+	if (!take_set(s, a, &set))
 		return;
-	s->tracer->ops->set_pass_signals(s->tracer, &set);
+	s->pass = set;
+	session_update_signals(s);
 	reply_ok(&s->reply);
 }
 
@@ -44,7 +44,7 @@ void on_program_signals(struct session *s, struct args *a)
 {
 	sigset_t set;
 
-	if (!take_set(a, &set))
+	if (!take_set(s, a, &set))
 		return;
 	s->tracer->ops->set_program_signals(s->tracer, &set);
 	reply_ok(&s->reply);

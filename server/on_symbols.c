@@ -20,7 +20,8 @@ void on_symbol(struct session *s, struct args *a)
 	}
 	if (inf && name[0])
 		threaddb_learn_symbol(inf, name, known, addr);
-	const char *next = inf ? threaddb_missing_symbol(inf) : NULL;
+	/* lldb's thread-local variables need nothing of ours. */
+	const char *next = inf && !session_is_lldb(s) ? threaddb_missing_symbol(inf) : NULL;
 	if (!next) {
 		reply_ok(&s->reply);
 		return;

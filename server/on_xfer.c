@@ -13,7 +13,8 @@ enum { HANDLES_MAX = 256 };
 struct xfer_object {
 	const char *name;
 	enum packet_when when;
-	const char *features; /* qSupported */
+	const char *lldb_features; /* the part that lldb's own parsers know; NULL: none */
+	const char *features;      /* qSupported */
 	/* The whole document. -ENOENT: there is none by this annex. */
 	int (*read)(struct session *s, const char *annex, struct buf *out);
 	/* How many bytes were taken. */
@@ -188,22 +189,26 @@ static int read_threads(struct session *s, const char *annex, struct buf *out)
 
 /* Sorted by name. */
 static const struct xfer_object objects[] = {
-	{ "auxv", PACKET_PROCESS, "qXfer:auxv:read+", read_auxv, NULL },
-	{ "exec-file", PACKET_ANY, "qXfer:exec-file:read+", read_exec_file, NULL },
-	{ "features", PACKET_PROCESS, "qXfer:features:read+", read_features, NULL },
+	{ "auxv", PACKET_PROCESS, "qXfer:auxv:read+", "qXfer:auxv:read+", read_auxv, NULL },
+	{ "exec-file", PACKET_ANY, NULL, "qXfer:exec-file:read+", read_exec_file, NULL },
+	{ "features", PACKET_PROCESS, "qXfer:features:read+", "qXfer:features:read+", read_features,
+	  NULL },
 	{ "libraries-svr4", PACKET_PROCESS,
+	  "qXfer:libraries-svr4:read+;augmented-libraries-svr4-read+",
 	  "qXfer:libraries-svr4:read+;augmented-libraries-svr4-read+", read_libraries, NULL },
-	{ "osdata", PACKET_ANY, "qXfer:osdata:read+", read_osdata, NULL },
-	{ "siginfo", PACKET_THREAD, "qXfer:siginfo:read+;qXfer:siginfo:write+", read_siginfo,
-	  write_siginfo },
-	{ "threads", PACKET_ANY, "qXfer:threads:read+", read_threads, NULL },
+	{ "osdata", PACKET_ANY, NULL, "qXfer:osdata:read+", read_osdata, NULL },
+	{ "siginfo", PACKET_THREAD, "qXfer:siginfo:read+",
+	  "qXfer:siginfo:read+;qXfer:siginfo:write+", read_siginfo, write_siginfo },
+	{ "threads", PACKET_ANY, NULL, "qXfer:threads:read+", read_threads, NULL },
 };
 
 void xfer_put_features(struct session *s, struct buf *b)
 {
-	(void)s;
 	for (size_t i = 0; i < ARRAY_SIZE(objects); i++)
-		buf_printf(b, ";%s", objects[i].features);
+		if (!session_is_lldb(s) || objects[i].lldb_features)
+			buf_printf(b, ";%s",
+				   session_is_lldb(s) ? objects[i].lldb_features
+						      : objects[i].features);
 }
 
 /* The snapshot that offset 0 made, so that a document in several chunks is one document. */

@@ -5,6 +5,7 @@
 #define STOPGO_REGMAP_H
 
 #include "protocol/tdesc.h"
+#include "server/threadview.h"
 #include "target/x86/regs.h"
 
 struct regmap {
@@ -13,6 +14,15 @@ struct regmap {
 };
 
 void regmap_init(struct regmap *m, const struct x86_features *cpu, enum tdesc_layout layout);
+
+/*
+ * One register of the client's as bytes of its size, from and to a thread. Whole ymm registers, which only Delve is shown, are made of
+ * their halves. -ENODATA: the thread has no such register.
+ */
+int regmap_get(const struct regmap *m, struct view_regs *r, const struct tdesc_reg *reg,
+	       void *into);
+int regmap_set(const struct regmap *m, struct view_regs *r, const struct tdesc_reg *reg,
+	       const void *from);
 
 /* For ax_compile(): the context is the struct regmap. */
 int regmap_ax_reg(void *ctx, unsigned number);

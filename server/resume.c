@@ -1,6 +1,6 @@
 #include "server/resume.h"
 #include "base/log.h"
-#include "protocol/signals.h"
+#include "server/stdio_pty.h"
 #include "server/stops.h"
 
 #include <errno.h>
@@ -25,14 +25,11 @@ int actions_add(struct actions *list, const struct action *one)
 	return 0;
 }
 
-static int parse_signal(struct args *a)
+static int parse_signal(struct session *s, struct args *a)
 {
 	int number = (int)args_hex_max(a, 255);
-	int signo = signals_from_gdb(number);
+	int signo = stop_reply_linux_signal(number, &s->dialect);
 
-	/* The one Linux signal that GDB has no number for was reported with this one. */
-	if (number == SIGNALS_UNKNOWN)
-		return SIGSTKFLT;
 	/* What Linux does not have cannot be delivered, which is not the same as delivering none. */
 	if (number && !signo)
 		args_fail(a);
@@ -40,17 +37,17 @@ static int parse_signal(struct args *a)
 }
 
 /* "c", "C05", "s", "S05", "r1000,1010", "t" */
-static int parse_verb(struct args *a, struct action *ret)
+static int parse_verb(struct session *s, struct args *a, struct action *ret)
 {
 	char verb = args_char(a);
 
 	switch (verb) {
 	case 'c': break;
-	case 'C': ret->how.signo = parse_signal(a); break;
+	case 'C': ret->how.signo = parse_signal(s, a); break;
 	case 's': ret->how.action = RESUME_STEP; break;
 	case 'S':
 		ret->how.action = RESUME_STEP;
-		ret->how.signo = parse_signal(a);
+		ret->how.signo = parse_signal(s, a);
 		break;
 	case 'r':
 		ret->how.action = RESUME_RANGE;
@@ -64,13 +61,13 @@ static int parse_verb(struct args *a, struct action *ret)
 	return args_done(a) ? 0 : -EINVAL;
 }
 
-int actions_parse(struct actions *list, struct args *a)
+int actions_parse(struct session *s, struct actions *list, struct args *a)
 {
 	struct args verb, who;
 
 	while (args_key_value(a, ':', &verb, &who)) {
 		struct action one = { .who = { THREADID_ALL, THREADID_ALL } };
-		int r = parse_verb(&verb, &one);
+		int r = parse_verb(s, &verb, &one);
 		if (r < 0)
 			return r;
 		if (who.data) {
@@ -184,17 +181,22 @@ void resume_threads(struct session *s, const struct actions *list)
 	}
 	for (size_t i = 0; i < list->count; i++) {
 		if (resolve(s, &list->at[i].who) < 0) {
+			/* A thread that has just ended must not make lldb's or Delve's resume fail. */
+			if (session_is_lldb(s))
+				continue;
 			session_error(s, 1);
 			return;
 		}
 	}
+	s->resumed = true;
 	for (struct inferior *inf = s->inferiors->first; inf; inf = inf->next)
 		if (inf->target->ops->run)
 			started += apply(s, inf, list);
-	if (!s->non_stop && !started) {
+	if (!s->non_stop && !started && !session_is_lldb(s)) {
 		session_error(s, 1);
 		return;
 	}
+	stdio_pty_hold(s->inferiors->pty, false);
 	if (!s->non_stop) {
 		s->inferiors->last = (struct target_event){ 0 };
 		s->running = true;

@@ -24,7 +24,7 @@ void actions_fini(struct actions *list);
 /* -ENOMEM. */
 int actions_add(struct actions *list, const struct action *one);
 /* What follows "vCont;". -EINVAL; -EOPNOTSUPP: an action we do not have. */
-int actions_parse(struct actions *list, struct args *a);
+int actions_parse(struct session *s, struct actions *list, struct args *a);
 /* The first that covers the thread; NULL: none. */
 const struct action *actions_match(const struct actions *list, struct threadid one);
 

@@ -2,8 +2,12 @@
 #include "base/log.h"
 #include "server/conn.h"
 #include "server/packets.h"
+#include "server/savedregs.h"
+#include "server/handlers.h"
 #include "server/server.h"
+#include "server/stdio_pty.h"
 #include "server/stops.h"
+#include "server/waiting.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -32,8 +36,10 @@ struct session *session_new(struct server *srv, struct conn *conn)
 	s->conn = conn;
 	s->tracer = srv->tracer;
 	s->inferiors = srv->inferiors;
+	sigemptyset(&s->pass);
 	x86_features_detect(&cpu);
 	regmap_init(&s->regs, &cpu, TDESC_GDB);
+	session_know_client(s);
 	hostio_init(&s->hostio);
 	buf_init(&s->reply, REPLY_MAX);
 	buf_init(&s->scratch, SCRATCH_MAX);
@@ -55,6 +61,11 @@ void session_free(struct session *s)
 		s->tracer->console_ctx = NULL;
 	}
 	stops_fini(s);
+	saved_regs_free(s);
+	waiting_free(s);
+	output_free(s);
+	/* What it prints from now on is for nobody, but must not fill its terminal. */
+	stdio_pty_hold(s->inferiors->pty, false);
 	hostio_fini(&s->hostio);
 	buf_fini(&s->reply);
 	buf_fini(&s->scratch);
@@ -96,7 +107,7 @@ static void settle(struct session *s)
 	stops_settle(s);
 }
 
-static void send_reply(struct session *s)
+void session_send_reply(struct session *s)
 {
 	if (buf_error(&s->reply)) {
 		buf_reset(&s->reply);
@@ -116,7 +127,7 @@ void session_packet(struct session *s, uint8_t *body, size_t len)
 	s->quiet = false;
 	packets_serve(s, body, len);
 	if (!s->quiet)
-		send_reply(s);
+		session_send_reply(s);
 	if (s->interrupt_early && s->running) {
 		s->interrupt_early = false;
 		session_interrupt(s);
@@ -257,7 +268,7 @@ void session_update_events(struct session *s)
 	struct tracer_events which = {
 		.fork = s->client.fork_events,
 		.vfork = s->client.vfork_events,
-		.exec = s->client.exec_events,
+		.exec = s->client.exec_events || session_is_lldb(s),
 		.threads = s->thread_events,
 		/* Also for a client that does not know N: it would wait for ever. */
 		.no_resumed = true,
@@ -272,6 +283,44 @@ void session_update_events(struct session *s)
 		}
 	}
 	s->tracer->ops->set_events(s->tracer, &which);
+}
+
+void session_update_signals(struct session *s)
+{
+	sigset_t set = s->pass;
+
+	if (!s->tracer)
+		return;
+	for (struct inferior *inf = s->inferiors->first; inf && session_is_lldb(s); inf = inf->next)
+		if (inferior_is_go(inf))
+			sigaddset(&set, SIGURG);
+	s->tracer->ops->set_pass_signals(s->tracer, &set);
+}
+
+/* --- who the client is --- */
+
+/*
+ * lldb asks for thread suffixes before it says anything of itself; and where we were started as lldb-server, a client that says
+ * nothing of itself expects one.
+ */
+void session_know_client(struct session *s)
+{
+	const struct options *o = s->server->opt;
+	enum tdesc_layout layout;
+	struct x86_features cpu;
+
+	if (s->client.kind == CLIENT_UNKNOWN && (s->thread_suffix || (o && o->lldb_client)))
+		s->client.kind = CLIENT_LLDB;
+	s->dialect.client = s->client.kind;
+	s->dialect.native_signals = s->client.kind == CLIENT_LLDB;
+	layout = s->client.kind == CLIENT_DELVE ? TDESC_DELVE : TDESC_GDB;
+	if (layout != s->regs.tdesc.layout) {
+		x86_features_detect(&cpu);
+		regmap_init(&s->regs, &cpu, layout);
+	}
+	/* Delve expands no runs in binary replies, and lldb-server sends none. */
+	if (session_is_lldb(s))
+		conn_set_rle(s->conn, false);
 }
 
 /* --- interrupt --- */
@@ -310,6 +359,8 @@ static bool interrupt_any(struct session *s)
 
 void session_interrupt(struct session *s)
 {
+	if (waiting_cancel(s))
+		return;
 	/* gdb sends it before the resume it is meant for when Ctrl-C comes between the two (seen with 13). */
 	if (s->settled && !s->running && !s->non_stop)
 		s->interrupt_early = s->client.kind == CLIENT_GDB;

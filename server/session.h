@@ -20,6 +20,9 @@
 #include "server/regmap.h"
 
 struct conn;
+struct saved_regs;
+struct stdio_queue;
+struct waiting;
 struct server;
 
 enum {
@@ -62,7 +65,15 @@ struct session {
 	bool extended;
 	bool error_strings; /* QEnableErrorStrings */
 	bool thread_suffix; /* QThreadSuffixSupported */
+	bool resumed;       /* the client has let something run */
 	enum session_on_loss on_loss;
+	sigset_t pass;            /* QPassSignals */
+	struct saved_regs *saved; /* QSaveRegisterState */
+	uint64_t saved_count;
+	bool env_begun;            /* lldb: the environment was emptied before its first variable */
+	char launch_error[256];    /* of the last A; empty: none */
+	struct waiting *waiting;   /* vAttachWait: for whom; NULL: for nobody */
+	struct stdio_queue *stdio; /* non-stop: output not fetched with vStdio; NULL: none yet */
 
 	struct threadid general; /* Hg; pid 0: none was chosen */
 	struct threadid cont;    /* Hc */
@@ -128,6 +139,12 @@ void session_error(struct session *s, int code);
 void session_error_text(struct session *s, int code, const char *fmt, ...) _printf_(3, 4);
 void session_error_from(struct session *s, int code, const struct err *err);
 
+/* Sends what is in s->reply: for answers that come later than their packet. */
+void session_send_reply(struct session *s);
+
+/* Output of the program that goes to the client. */
+void session_output(struct session *s, const char *text, size_t len);
+
 /* Prints on the client's console, at once; only while it waits for the reply of qRcmd or a stop reply. */
 void session_console(struct session *s, const char *text, size_t len);
 
@@ -136,5 +153,16 @@ void session_drop_inferior(struct session *s, struct inferior *inf);
 
 /* Tells the tracer which events this client wants. */
 void session_update_events(struct session *s);
+/* Tells the tracer which signals pass: what the client said, and with lldb and Delve the one that Go preempts goroutines with. */
+void session_update_signals(struct session *s);
+
+/* The client speaks as lldb does: lldb itself or Delve. */
+static inline bool session_is_lldb(const struct session *s)
+{
+	return s->client.kind == CLIENT_LLDB || s->client.kind == CLIENT_DELVE;
+}
+
+/* After something was learned of who the client is. */
+void session_know_client(struct session *s);
 
 #endif

@@ -9,6 +9,8 @@
 #include "server/findproc.h"
 #include "server/inferior.h"
 #include "server/server.h"
+#include "server/session.h"
+#include "server/stdio_pty.h"
 #include "target/live/permit.h"
 
 /* The lines that scripts read are gdbserver's; the other servers we stand for say nothing. */
@@ -17,11 +19,52 @@ static bool speaks(const struct server *srv)
 	return srv->opt->as == AS_GDBSERVER;
 }
 
+/* ---- the program's terminal ---- */
+
+static void to_client(void *ctx, const char *text, size_t len)
+{
+	struct server *srv = ctx;
+	if (srv->session)
+		session_output(srv->session, text, len);
+}
+
+/* lldb shows what a program prints that it did not direct elsewhere, as lldb-server has it. */
+static bool needs_pty(const struct server *srv, const struct launch *how)
+{
+	bool lldb = srv->session ? session_is_lldb(srv->session) : srv->opt->as == AS_LLDB_SERVER;
+
+	for (int i = 0; i < 3; i++)
+		lldb = lldb && !how->stdio[i] && how->stdio_fd[i] < 0;
+	return lldb;
+}
+
+static int launch_in_pty(struct server *srv, const struct launch *how, struct target **ret,
+			 struct err *err)
+{
+	_cleanup_(stdio_pty_freep) struct stdio_pty *pty = NULL;
+	struct launch in_pty = *how;
+
+	int r = stdio_pty_new(srv->loop, to_client, srv, &pty, err);
+	if (r < 0)
+		return r;
+	for (int i = 0; i < 3; i++)
+		in_pty.stdio_fd[i] = stdio_pty_program_end(pty);
+	r = srv->tracer->ops->launch(srv->tracer, &in_pty, ret, err);
+	if (r < 0)
+		return r;
+	stdio_pty_hold(pty, true);
+	stdio_pty_started(pty);
+	stdio_pty_free(srv->inferiors->pty);
+	srv->inferiors->pty = take_ptr(pty);
+	return 0;
+}
+
 int server_launch(struct server *srv, const struct launch *how, struct target **ret,
 		  struct err *err)
 {
 	struct target *t;
-	int r = srv->tracer->ops->launch(srv->tracer, how, &t, err);
+	int r = needs_pty(srv, how) ? launch_in_pty(srv, how, &t, err)
+				    : srv->tracer->ops->launch(srv->tracer, how, &t, err);
 	if (r < 0)
 		return r;
 	if (speaks(srv))

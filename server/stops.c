@@ -2,8 +2,10 @@
 #include "base/log.h"
 #include "protocol/signals.h"
 #include "server/conn.h"
+#include "server/lldbstop.h"
 #include "server/packets.h"
 #include "server/server.h"
+#include "server/stdio_pty.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -80,6 +82,7 @@ struct stop_reply stops_describe(struct inferior *inf, int64_t id, const struct 
 	if (stop->kind == STOP_SWBREAK && stop->own)
 		sr.reason = STOP_REASON_TRAP;
 	sr.addr = stop->addr;
+	sr.point = stop->point;
 	sr.number = (uint64_t)stop->syscall;
 	if (stop->kind == STOP_FORK || stop->kind == STOP_VFORK)
 		sr.child = (struct threadid){ stop->child_pid, stop->child_pid };
@@ -164,7 +167,9 @@ void stops_put(struct session *s, struct inferior *inf, pid_t tid, const struct 
 	struct thread_note *note = inferior_note(inf, tid);
 	struct stop_reply sr = stops_describe(inf, id, stop, note && note->stop_asked);
 
-	if (sr.kind == STOP_REPLY_STOPPED)
+	if (sr.kind == STOP_REPLY_STOPPED && session_is_lldb(s))
+		lldbstop_put(s, inf, id, LLDBSTOP_ALL, b);
+	else if (sr.kind == STOP_REPLY_STOPPED)
 		put_stopped(s, inf, id, &sr, b);
 	else
 		stop_reply_put(b, &sr, &s->dialect);
@@ -177,6 +182,10 @@ void stops_put_state(struct session *s, struct inferior *inf, int64_t id, struct
 	struct thread_note *note = tid ? inferior_note(inf, tid) : NULL;
 	struct stop stop = { 0 };
 
+	if (session_is_lldb(s)) {
+		lldbstop_put(s, inf, id, LLDBSTOP_ALL | (s->non_stop ? 0 : LLDBSTOP_FIRST), b);
+		return;
+	}
 	if (tid && run && run->last_stop(inf->target, tid, &stop) < 0)
 		stop = (struct stop){ 0 };
 	if (inf->fresh) /* it was started, which is no event: told of an exec, gdb follows it and resumes */
@@ -224,7 +233,8 @@ static bool wants_event(const struct session *s, struct inferior *inf,
 	case STOP_FORK: return s->client.fork_events;
 	case STOP_VFORK:
 	case STOP_VFORK_DONE: return s->client.vfork_events;
-	case STOP_EXEC: return s->client.exec_events;
+	/* lldb and Delve do not ask; they have to start anew all the same. */
+	case STOP_EXEC: return s->client.exec_events || session_is_lldb(s);
 	case STOP_CLONE: return options & THREAD_OPTION_CLONE;
 	case STOP_THREAD_CREATED: return s->thread_events;
 	case STOP_THREAD_EXITED: return s->thread_events || options & THREAD_OPTION_EXIT;
@@ -472,6 +482,9 @@ static void note_report(struct session *s, struct inferior *inf, const struct ta
 static void report_all_stop(struct session *s, struct inferior *inf, const struct target_event *ev)
 {
 	s->tracer->ops->stop_all(s->tracer);
+	/* What was printed before the stop is shown before it. */
+	stdio_pty_drain(s->inferiors->pty);
+	stdio_pty_hold(s->inferiors->pty, true);
 	s->running = s->interrupting = false;
 	forget_steps(s->inferiors);
 	buf_reset(&s->reply);
@@ -496,6 +509,7 @@ static void report_non_stop(struct session *s, struct inferior *inf, const struc
 		     ev->stop.kind == STOP_NO_RESUMED;
 	struct threadid id = session_id(inf, threadview_id_of(inf->view, ev->tid));
 
+	stdio_pty_drain(s->inferiors->pty);
 	buf_init(&text, SESSION_PACKET_MAX);
 	put_event(s, inf, ev, &text);
 	note_report(s, inf, ev);

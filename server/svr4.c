@@ -23,6 +23,16 @@ static int find_r_debug(struct inferior *inf, uint64_t *ret)
 	return 0;
 }
 
+int svr4_debug_entry(struct inferior *inf, uint64_t *ret)
+{
+	struct mem mem = target_mem(inf->target);
+	_cleanup_buf_ struct buf auxv;
+
+	buf_init(&auxv, AUXV_MAX);
+	int r = inf->target->ops->auxv_read(inf->target, &auxv);
+	return r < 0 ? r : linkmap_find_entry(&mem, auxv.data, auxv.len, ret);
+}
+
 struct walk {
 	struct mem mem;
 	struct linkmap_object *object; /* large: on the heap */

@@ -22,6 +22,9 @@ int svr4_put_list(struct inferior *inf, const struct svr4_part *part, struct buf
 /*
  * Calls each for every object of the process, the program itself (empty name) included, until it returns false. -ENOENT as above.
  */
+/* Where the program's dynamic section has its pointer to struct r_debug. -ENOENT as above. */
+int svr4_debug_entry(struct inferior *inf, uint64_t *ret);
+
 int svr4_each(struct inferior *inf, bool (*each)(void *ctx, const struct linkmap_object *o),
 	      void *ctx);
 

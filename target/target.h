@@ -80,6 +80,7 @@ struct stop {
 	int             signo;
 	int             status;
 	uint64_t        addr;
+	uint64_t        point;  /* STOP_WATCH: the address the watchpoint was set with */
 	long            syscall;
 	pid_t           child_pid;
 	pid_t           child_tid;
@@ -231,6 +232,11 @@ struct tracer_ops {
 	int  (*fd)(struct tracer *tr);
 	void (*collect)(struct tracer *tr);
 	int  (*next_event)(struct tracer *tr, struct target_event *ret);
+	/*
+	 * The same for what stopped threads hold of their own (signals, traps, steps) though nobody let them run since: 1 and it counts
+	 * as told, or 0. For clients that want to hear of every thread at a stop.
+	 */
+	int  (*next_untold)(struct tracer *tr, struct target_event *ret);
 	/* An event that was yielded but told to nobody goes back to its thread. */
 	void (*push_back)(struct tracer *tr, const struct target_event *ev);
 	/* pending_first: while a thread that is to run holds an untold event, start nobody (all-stop). */

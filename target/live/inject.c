@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -19,6 +20,41 @@ static const uint8_t syscall_insn[] = { 0x0f, 0x05 };
 static bool outside_kernel(const struct task *task)
 {
 	return task->state == TASK_STOPPED && !task->in_kernel;
+}
+
+/* A system call that the client stops at has not happened yet, or its result is what the client wants to see. */
+static bool may_leave(const struct task *task)
+{
+	enum stop_kind kind = task->has_pending ? task->pending.kind : task->told.kind;
+	return task->state == TASK_STOPPED && task->in_kernel && !task->vforking &&
+	       kind != STOP_SYSCALL_ENTRY && kind != STOP_SYSCALL_RETURN;
+}
+
+int task_leave_kernel(struct task *task)
+{
+	pid_t tid = task->tid;
+	int status;
+
+	/* The interrupt is looked at before anything is executed and before a signal is. */
+	int r = task_flush(task);
+	if (r == 0)
+		r = pt_interrupt(tid);
+	if (r == 0)
+		r = pt_cont(tid, 0);
+	if (r < 0)
+		return r;
+	while (waitpid(tid, &status, __WALL) < 0) {
+		if (errno != EINTR)
+			return -errno;
+	}
+	task->gp_valid = false;
+	if (status >> 16 != PTRACE_EVENT_STOP) {
+		live_news(task->proc->live, tid, status);
+		return -EBUSY;
+	}
+	task->in_kernel = false;
+	task->pstop = PSTOP_EVENT;
+	return 0;
 }
 
 /* Steps the task once over the instruction at gp->rip; signals on the way are put aside. 0 when it stands behind it. */
@@ -144,6 +180,10 @@ static struct task *able_task(struct proc *p)
 {
 	for (size_t i = 0; i < p->count; i++) {
 		if (outside_kernel(p->tasks[i]))
+			return p->tasks[i];
+	}
+	for (size_t i = 0; i < p->count; i++) {
+		if (may_leave(p->tasks[i]) && task_leave_kernel(p->tasks[i]) == 0)
 			return p->tasks[i];
 	}
 	return NULL;

@@ -257,6 +257,8 @@ int live_launch(struct tracer *tr, const struct launch *how, struct target **ret
 	task_unqueue(task);
 	task_set_resumed(task, false);
 	task->told = (struct stop){ 0 };
+	/* Out of exec: its registers are the program's first ones, and memory can be mapped for the client. */
+	(void)task_leave_kernel(task);
 	*ret = &p->base;
 	return 0;
 }

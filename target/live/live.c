@@ -188,6 +188,7 @@ static const struct tracer_ops tracer_ops = {
 	.fd = tracer_fd,
 	.collect = live_collect,
 	.next_event = live_next_event,
+	.next_untold = live_next_untold,
 	.push_back = live_push_back,
 	.commit = live_commit,
 	.stop_all = live_stop_all,

@@ -120,6 +120,37 @@ int live_next_event(struct tracer *tr, struct target_event *ret)
 	return live_take_told(live, NULL, ret);
 }
 
+/* What is to be told with the stop of another thread: news of the thread's own that ask for no answer. */
+static bool tells_itself(struct task *task)
+{
+	switch (task->pending.kind) {
+	case STOP_SIGNAL: return sigismember(&task->proc->live->pass, task->pending.signo) != 1;
+	case STOP_SWBREAK:
+	case STOP_HWBREAK:
+	case STOP_WATCH:
+	case STOP_STEP: return !task_pending_stale(task);
+	default: return false;
+	}
+}
+
+int live_next_untold(struct tracer *tr, struct target_event *ret)
+{
+	for (struct proc *p = live_of(tr)->procs; p; p = p->next) {
+		for (size_t i = 0; !p->hidden && i < p->count; i++) {
+			struct task *task = p->tasks[i];
+			if (!task->has_pending || task->resumed || task->state != TASK_STOPPED ||
+			    !tells_itself(task))
+				continue;
+			task->has_pending = false;
+			task_unqueue(task);
+			task->told = task->pending;
+			*ret = (struct target_event){ &p->base, task->tid, task->pending };
+			return 1;
+		}
+	}
+	return 0;
+}
+
 void live_push_back(struct tracer *tr, const struct target_event *ev)
 {
 	struct proc *p = proc_of(ev->target);

@@ -307,6 +307,7 @@ bool task_debug_hit(struct task *task, struct stop *ret)
 		*ret = (struct stop){ .kind = STOP_WATCH,
 				      .signo = SIGTRAP,
 				      .addr = hit->piece_addr,
+				      .point = hit->addr,
 				      .watch = hit->kind };
 	return true;
 }

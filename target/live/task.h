@@ -231,6 +231,7 @@ void live_forget_told(struct live *live, struct proc *p);
 void live_news(struct live *live, pid_t tid, int status);
 void live_collect(struct tracer *tr);
 int live_next_event(struct tracer *tr, struct target_event *ret);
+int live_next_untold(struct tracer *tr, struct target_event *ret);
 void live_push_back(struct tracer *tr, const struct target_event *ev);
 void live_queue(struct task *task);
 /* Waits until no task of p (NULL: of any process) runs, but for those the kernel keeps. */
@@ -280,6 +281,11 @@ int live_detach(struct target *t, bool stop);
 int live_kill(struct target *t);
 void proc_let_go(struct proc *p);
 extern const struct target_alloc_ops live_alloc_ops;
+/*
+ * A task that stands in the system call of a fork, clone or exec event is taken out of it, to where it executes its next
+ * instruction. -EBUSY when something else happened on the way, which is news.
+ */
+int task_leave_kernel(struct task *task);
 /* A page for copies at or near where, made by this stopped task while others may run. */
 int inject_map_scratch(struct task *task, uint64_t where, size_t size, uint64_t *ret);
 void inject_unmap_scratch(struct proc *p);

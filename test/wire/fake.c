@@ -23,6 +23,7 @@ enum {
 struct fake_thread {
 	pid_t tid;
 	bool running, marked, has_pending;
+	bool ran; /* until everybody was stopped */
 	struct stop pending, told;
 	struct user_regs_struct gp;
 	siginfo_t si;
@@ -384,7 +385,7 @@ static void commit_op(struct tracer *tr, bool pending_first)
 			if (!th->marked)
 				continue;
 			th->marked = false;
-			th->running = true;
+			th->running = th->ran = true;
 			th->told = (struct stop){ 0 };
 		}
 	}
@@ -410,6 +411,25 @@ static int next_event_op(struct tracer *tr, struct target_event *ret)
 			*ret = (struct target_event){ &p->base, th->tid, th->pending };
 			if (th->pending.kind == STOP_THREAD_EXITED)
 				fake_thread_ends(f, th->tid);
+			return 1;
+		}
+	}
+	return 0;
+}
+
+static int next_untold_op(struct tracer *tr, struct target_event *ret)
+{
+	struct fake *f = (struct fake *)tr;
+
+	for (struct fake_process *p = f->first; p; p = p->next) {
+		for (size_t i = 0; i < p->count; i++) {
+			struct fake_thread *th = &p->threads[i];
+			if (th->running || !th->has_pending || !th->ran ||
+			    th->pending.kind > STOP_WATCH)
+				continue;
+			th->has_pending = false;
+			th->told = th->pending;
+			*ret = (struct target_event){ &p->base, th->tid, th->pending };
 			return 1;
 		}
 	}
@@ -474,6 +494,7 @@ static const struct tracer_ops fake_tracer_ops = {
 	.fd = tracer_fd,
 	.collect = collect_op,
 	.next_event = next_event_op,
+	.next_untold = next_untold_op,
 	.push_back = push_back_op,
 	.commit = commit_op,
 	.stop_all = stop_all_op,
