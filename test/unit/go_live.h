@@ -81,25 +81,20 @@ _unused_ static void live_fixtures(const char *name)
 	live_cache_dir(dir, sizeof(dir));
 	snprintf(command, sizeof(command), "sh fixtures/go/build.sh '%s' %s", dir,
 		 getenv("STOPGO_GO_FULL") ? "full" : "quick");
-	int status = system(command);
-	if (status < 0 || WEXITSTATUS(status) != 0) {
+	const char *only = getenv("STOPGO_GO_ONLY");
+	FILE *built = popen(command, "r");
+	char line[PATH_MAX];
+	while (built && fgets(line, sizeof(line), built) && live_n_paths < LIVE_FIXTURES_MAX) {
+		line[strcspn(line, "\n")] = 0;
+		const char *base = strrchr(line, '/');
+		if (base && strcmp(base + 1, name) == 0 && (!only || strstr(line, only)))
+			snprintf(live_paths[live_n_paths++], PATH_MAX, "%s", line);
+	}
+	int status = built ? pclose(built) : -1;
+	if (status < 0 || WEXITSTATUS(status) != 0 || !live_n_paths) {
 		printf("no Go toolchain that builds the fixtures: skipped\n");
 		exit(77);
 	}
-	const char *only = getenv("STOPGO_GO_ONLY");
-	DIR *d = opendir(dir);
-	struct dirent *e;
-	while (d && (e = readdir(d))) {
-		if (strncmp(e->d_name, "go1.", 4) != 0 || live_n_paths == LIVE_FIXTURES_MAX ||
-		    (only && !strstr(e->d_name, only)))
-			continue;
-		char *path = live_paths[live_n_paths];
-		snprintf(path, PATH_MAX, "%.3000s/%.200s/%.100s", dir, e->d_name, name);
-		if (access(path, X_OK) == 0)
-			live_n_paths++;
-	}
-	if (d)
-		closedir(d);
 	qsort(live_paths, live_n_paths, PATH_MAX, live_by_name);
 }
 
