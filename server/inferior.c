@@ -11,7 +11,11 @@
 
 void inferiors_init(struct inferiors *all)
 {
-	*all = (struct inferiors){ 0 };
+	*all = (struct inferiors){
+		.policy = { .mode = THREADS_AUTO,
+			    .stable_stacks = true,
+			    .max_goroutines = MAX_GOROUTINES_DEFAULT },
+	};
 	launching_init(&all->launching);
 }
 
@@ -26,6 +30,7 @@ void inferiors_fini(struct inferiors *all)
 static void inferior_free(struct inferior *inf)
 {
 	threaddb_free(inf->threaddb);
+	gsteps_fini(&inf->steps);
 	threadview_free(inf->view);
 	free(inf->notes);
 	free(inf);
@@ -36,7 +41,7 @@ struct inferior *inferiors_add(struct inferiors *all, struct target *t)
 	struct inferior *inf = calloc(1, sizeof(*inf));
 	if (!inf)
 		return NULL;
-	inf->view = threadview_new(t);
+	inf->view = threadview_new(t, &all->policy);
 	if (!inf->view) {
 		inferior_free(inf);
 		return NULL;
@@ -93,6 +98,7 @@ void inferiors_forget_client(struct inferiors *all, struct tracer *tr)
 		const struct target_ops *ops = inf->target->ops;
 		if (ops->points)
 			ops->points->remove_all(inf->target);
+		gsteps_forget(&inf->steps);
 		if (ops->run && inf->catching)
 			ops->run->catch_syscalls(inf->target, NULL, 0);
 		inf->catching = false;
@@ -127,6 +133,7 @@ void inferiors_run_on(struct inferiors *all, struct tracer *tr, bool launched_to
 		inf->fresh = false;
 		if (all->last.target == t)
 			all->last = (struct target_event){ 0 };
+		threadview_resumed(inf->view);
 		while (t->ops->next_thread(t, tid, &tid) == 0 && tid)
 			run_on(t, tid);
 	}
@@ -193,6 +200,8 @@ void inferior_execed(struct inferior *inf)
 {
 	threaddb_free(inf->threaddb);
 	inf->threaddb = NULL;
+	threadview_execed(inf->view);
+	gsteps_forget(&inf->steps);
 	inf->r_debug = 0;
 	inf->is_go = 0;
 	inf->note_count = 0;
@@ -218,14 +227,32 @@ bool inferior_is_go(struct inferior *inf)
 
 int inferior_mem_read(struct inferior *inf, uint64_t addr, void *into, size_t len, size_t *ret_got)
 {
-	return inf->target->ops->mem_read(inf->target, addr, into, len, ret_got);
+	uint64_t there = len;
+	addr = threadview_real(inf->view, addr, &there);
+	return inf->target->ops->mem_read(inf->target, addr, into, (size_t)there, ret_got);
 }
 
 int inferior_mem_write(struct inferior *inf, uint64_t addr, const void *from, size_t len)
 {
-	if (!inf->target->ops->write)
+	struct target *t = inf->target;
+	uint64_t there = len;
+
+	if (!t->ops->write)
 		return -EROFS;
-	return inf->target->ops->write->mem_write(inf->target, addr, from, len);
+	addr = threadview_real(inf->view, addr, &there);
+	if (there < len)
+		return -EFAULT;
+	if (!threadview_gview(inf->view))
+		return t->ops->write->mem_write(t, addr, from, len);
+	_cleanup_free_ uint8_t *copy = malloc(len ? len : 1);
+	if (!copy)
+		return -ENOMEM;
+	memcpy(copy, from, len);
+	threadview_real_values(inf->view, addr, copy, len);
+	int r = t->ops->write->mem_write(t, addr, copy, len);
+	/* It may have been the runtime's own bookkeeping. */
+	threadview_resumed(inf->view);
+	return r;
 }
 
 void inferior_say_end(const struct stop *stop)

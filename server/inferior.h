@@ -10,6 +10,7 @@
 #ifndef STOPGO_INFERIOR_H
 #define STOPGO_INFERIOR_H
 
+#include "server/gstep.h"
 #include "server/launching.h"
 #include "server/threadview.h"
 #include "target/target.h"
@@ -46,12 +47,15 @@ struct inferior {
 	uint64_t r_debug;          /* 0: not found yet */
 	struct threaddb *threaddb; /* NULL: not needed yet */
 	int is_go;                 /* 0: not looked at yet, else 1 or -1 */
+	struct gsteps steps;       /* what goroutines are doing */
 };
 
 struct inferiors {
+	struct view_policy policy; /* what the client sees as threads */
 	struct inferior *first;
 	size_t count;
 	struct target_event last; /* reported last; target NULL: none, or its process is gone */
+	int64_t last_id;          /* of the thread it was reported of; 0: whatever its OS thread is now */
 	struct launching launching;
 	struct stdio_pty
 		*pty; /* the terminal of the program launched last; NULL: it has the server's */
@@ -91,7 +95,7 @@ void inferior_execed(struct inferior *inf);
 /* Is it a Go program? Looks once a program. */
 bool inferior_is_go(struct inferior *inf);
 
-/* Reads what the client calls memory; short when only the front is readable. */
+/* Reads what the client calls memory, window addresses included; short when only the front is readable. */
 int inferior_mem_read(struct inferior *inf, uint64_t addr, void *into, size_t len, size_t *ret_got);
 int inferior_mem_write(struct inferior *inf, uint64_t addr, const void *from, size_t len);
 

@@ -11,7 +11,9 @@ static bool find_last(struct session *s, struct inferior **ret_inf, int64_t *ret
 	if (!last->target)
 		return false;
 	*ret_inf = inferior_of(last->target);
-	*ret_id = threadview_id_of((*ret_inf)->view, last->tid);
+	*ret_id = s->inferiors->last_id;
+	if (!*ret_id || !threadview_alive((*ret_inf)->view, *ret_id))
+		*ret_id = threadview_id_of((*ret_inf)->view, last->tid);
 	return threadview_alive((*ret_inf)->view, *ret_id);
 }
 
@@ -190,7 +192,7 @@ void on_non_stop(struct session *s, struct args *a)
 		s->non_stop = false;
 		stops_settle(s);
 	}
-	s->non_stop = on;
+	s->non_stop = s->inferiors->policy.non_stop = on;
 	reply_ok(&s->reply);
 }
 

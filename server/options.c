@@ -193,10 +193,18 @@ static int set_threads(struct options *o, const char *value, struct err *err)
 	else if (!strcmp(value, "os"))
 		o->threads = THREADS_OS;
 	else if (!strcmp(value, "goroutines"))
-		return err_set(err, -EINVAL,
-			       "--threads=goroutines: this version shows OS threads only");
+		o->threads = THREADS_GOROUTINES;
 	else
 		return err_set(err, -EINVAL, "bad --threads '%s': auto, goroutines or os", value);
+	return 0;
+}
+
+static int set_max_goroutines(struct options *o, const char *value, struct err *err)
+{
+	long n;
+	if (parse_long(value, 1, INT32_MAX, &n) < 0)
+		return err_set(err, -EINVAL, "bad --max-goroutines '%s': a number from 1", value);
+	o->max_goroutines = (size_t)n;
 	return 0;
 }
 
@@ -464,8 +472,10 @@ static const struct option_def table[] = {
 	  "gdbserver" },
 	{ "grace", 0, ALL, ARG_NEEDED, "SECONDS", set_grace,
 	  "How long a stop is kept for a client that vanished (default 30)" },
-	{ "threads", 0, ALL, ARG_NEEDED, "auto|os", set_threads,
-	  "What the client sees as threads" },
+	{ "threads", 0, ALL, ARG_NEEDED, "auto|goroutines|os", set_threads,
+	  "What the client sees as threads; auto: goroutines of a Go program, to gdb and lldb" },
+	{ "max-goroutines", 0, ALL, ARG_NEEDED, "N", set_max_goroutines,
+	  "List at most N goroutines as threads (default 1024)" },
 	{ "fd", 0, LLDB, ARG_NEEDED, "N", set_fd, "The client is at this inherited descriptor" },
 	{ "pipe", 0, LLDB, ARG_NEEDED, "N", set_pipe,
 	  "Write the port and a NUL to this descriptor" },
@@ -737,6 +747,7 @@ static void set_defaults(struct options *o)
 		.as = o->as,
 		.port_pipe = -1,
 		.grace_ms = GRACE_DEFAULT_S * 1000,
+		.max_goroutines = MAX_GOROUTINES_DEFAULT,
 		.wait_interval_us = 1000,
 		.shell = o->as == AS_GDBSERVER,
 		/* debugserver leaves it on; the others switch it off unless told otherwise */

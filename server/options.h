@@ -46,6 +46,8 @@ enum options_action {
 	ACTION_DOCTOR, /* attach_pid */
 };
 
+enum { MAX_GOROUTINES_DEFAULT = 1024 };
+
 enum threads_mode {
 	THREADS_AUTO,
 	THREADS_GOROUTINES,
@@ -83,6 +85,7 @@ struct options {
 	const char **env;     /* NAME=VALUE to add, NULL-terminated; NULL: none */
 
 	enum threads_mode threads;
+	size_t max_goroutines; /* listed as threads at most */
 
 	bool debug; /* a log category is on */
 	const char *debug_file;

@@ -82,14 +82,6 @@ int actions_parse(struct session *s, struct actions *list, struct args *a)
 	return args_ok(a) && list->count ? 0 : -EINVAL;
 }
 
-const struct action *actions_match(const struct actions *list, struct threadid one)
-{
-	for (size_t i = 0; i < list->count; i++)
-		if (threadid_covers(list->at[i].who, one))
-			return &list->at[i];
-	return NULL;
-}
-
 /* A bare id means a thread of the current process; any one thread of a process is its first. */
 static int resolve(struct session *s, struct threadid *who)
 {
@@ -152,15 +144,71 @@ static void stop_thread(struct session *s, struct inferior *inf, pid_t tid)
 	t->ops->run->interrupt(t, tid);
 }
 
-static size_t apply(struct session *s, struct inferior *inf, const struct actions *list)
+static bool is_about(const struct action *one, const struct inferior *inf)
+{
+	return one->who.pid == THREADID_ALL || one->who.pid == inf->pid;
+}
+
+/* The leftmost that covers this OS thread, by who it is or by a wildcard. */
+static const struct action *action_of(const struct actions *list, const struct inferior *inf,
+				      pid_t tid)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		const struct action *one = &list->at[i];
+		if (is_about(one, inf) && (one->who.tid <= 0 || one->tid == tid))
+			return one;
+	}
+	return NULL;
+}
+
+static bool runs_the_rest(const struct actions *list, const struct inferior *inf)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (is_about(&list->at[i], inf) && list->at[i].who.tid <= 0 && !list->at[i].stop)
+			return true;
+	return false;
+}
+
+/* Who carries whom is asked before anybody is started: then it changes. */
+static void find_carriers(struct inferior *inf, struct actions *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (list->at[i].who.pid == inf->pid && list->at[i].who.tid > 0)
+			list->at[i].tid = threadview_tid_of(inf->view, list->at[i].who.tid);
+}
+
+/* Goroutines that are named: one that runs nowhere at the moment cannot be started by its OS thread. */
+static size_t begin_goroutines(struct inferior *inf, struct actions *list,
+			       struct action **ret_stuck)
+{
+	bool alone = !runs_the_rest(list, inf);
+	size_t started = 0;
+
+	if (!threadview_gview(inf->view))
+		return 0;
+	for (size_t i = 0; i < list->count; i++) {
+		struct action *one = &list->at[i];
+		if (one->who.pid != inf->pid || one->who.tid <= 0 || one->stop)
+			continue;
+		enum gstep_start how = gstep_begin(inf, one->who.tid, one->tid, alone, &one->how);
+		started += how == GSTEP_STARTED;
+		if (how == GSTEP_STUCK)
+			*ret_stuck = one;
+	}
+	return started;
+}
+
+static size_t apply(struct session *s, struct inferior *inf, struct actions *list,
+		    struct action **ret_stuck)
 {
 	struct target *t = inf->target;
 	pid_t tid = 0;
-	size_t started = 0;
 
+	find_carriers(inf, list);
+	gstep_prepare(inf);
+	size_t started = begin_goroutines(inf, list, ret_stuck);
 	while (t->ops->next_thread(t, tid, &tid) == 0 && tid) {
-		const struct action *one =
-			actions_match(list, session_id(inf, threadview_id_of(inf->view, tid)));
+		const struct action *one = action_of(list, inf, tid);
 		if (!one)
 			continue;
 		if (one->stop)
@@ -171,8 +219,18 @@ static size_t apply(struct session *s, struct inferior *inf, const struct action
 	return started;
 }
 
-void resume_threads(struct session *s, const struct actions *list)
+static void tell_stuck(struct session *s, const struct action *one)
 {
+	struct inferior *inf = inferiors_by_pid(s->inferiors, one->who.pid);
+	struct stop stop = gstep_stuck(s, inf, one->who.tid, &one->how);
+
+	s->quiet = true;
+	stops_tell(s, inf, one->who.tid, &stop);
+}
+
+void resume_threads(struct session *s, struct actions *list)
+{
+	struct action *stuck = NULL;
 	size_t started = 0;
 
 	if (s->running) {
@@ -191,7 +249,11 @@ void resume_threads(struct session *s, const struct actions *list)
 	s->resumed = true;
 	for (struct inferior *inf = s->inferiors->first; inf; inf = inf->next)
 		if (inf->target->ops->run)
-			started += apply(s, inf, list);
+			started += apply(s, inf, list, &stuck);
+	if (!started && stuck) {
+		tell_stuck(s, stuck);
+		return;
+	}
 	if (!s->non_stop && !started && !session_is_lldb(s)) {
 		session_error(s, 1);
 		return;
@@ -204,5 +266,7 @@ void resume_threads(struct session *s, const struct actions *list)
 	} else {
 		reply_ok(&s->reply);
 	}
+	for (struct inferior *inf = s->inferiors->first; inf; inf = inf->next)
+		threadview_resumed(inf->view);
 	s->tracer->ops->commit(s->tracer, !s->non_stop);
 }

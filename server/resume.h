@@ -11,6 +11,7 @@
 
 struct action {
 	struct threadid who;
+	pid_t tid; /* the OS thread that is the one thread it names, while it is served; 0: none is */
 	bool stop; /* t */
 	struct resume how;
 };
@@ -25,10 +26,8 @@ void actions_fini(struct actions *list);
 int actions_add(struct actions *list, const struct action *one);
 /* What follows "vCont;". -EINVAL; -EOPNOTSUPP: an action we do not have. */
 int actions_parse(struct session *s, struct actions *list, struct args *a);
-/* The first that covers the thread; NULL: none. */
-const struct action *actions_match(const struct actions *list, struct threadid one);
 
 /* Resumes and makes the reply: OK in non-stop; later in all-stop, unless it was refused. */
-void resume_threads(struct session *s, const struct actions *list);
+void resume_threads(struct session *s, struct actions *list);
 
 #endif

@@ -433,6 +433,10 @@ int server_run(const struct options *opt)
 	if (opt->setsid)
 		(void)setsid(); /* a group leader cannot, and need not: it was started in a session of its own */
 	inferiors_init(&l.inferiors);
+	/* Delve and scripts that start lldb-server or debugserver expect kernel threads. */
+	l.inferiors.policy.mode =
+		opt->as != AS_GDBSERVER && opt->threads == THREADS_AUTO ? THREADS_OS : opt->threads;
+	l.inferiors.policy.max_goroutines = opt->max_goroutines;
 	int code = live(&l);
 	finish(&l);
 	wait_for_children(&l);

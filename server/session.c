@@ -37,6 +37,7 @@ struct session *session_new(struct server *srv, struct conn *conn)
 	s->tracer = srv->tracer;
 	s->inferiors = srv->inferiors;
 	sigemptyset(&s->pass);
+	s->inferiors->policy.non_stop = false;
 	x86_features_detect(&cpu);
 	regmap_init(&s->regs, &cpu, TDESC_GDB);
 	session_know_client(s);
@@ -311,6 +312,8 @@ void session_know_client(struct session *s)
 
 	if (s->client.kind == CLIENT_UNKNOWN && (s->thread_suffix || (o && o->lldb_client)))
 		s->client.kind = CLIENT_LLDB;
+	s->inferiors->policy.suits =
+		s->client.kind == CLIENT_GDB || s->client.kind == CLIENT_LLDB;
 	s->dialect.client = s->client.kind;
 	s->dialect.native_signals = s->client.kind == CLIENT_LLDB;
 	layout = s->client.kind == CLIENT_DELVE ? TDESC_DELVE : TDESC_GDB;

@@ -79,7 +79,7 @@ struct stop_reply stops_describe(struct inferior *inf, int64_t id, const struct 
 	}
 	sr.reason = stop->kind == STOP_WATCH ? watch_reason(stop->watch) : reasons[stop->kind];
 	/* gdb looks for the instruction at the pc when it is told swbreak, and the pc is behind a trap of the program's own. */
-	if (stop->kind == STOP_SWBREAK && stop->own)
+	if (stop->kind == STOP_SWBREAK && (stop->own || stop->unasked))
 		sr.reason = STOP_REASON_TRAP;
 	sr.addr = stop->addr;
 	sr.point = stop->point;
@@ -160,10 +160,9 @@ static void put_stopped(struct session *s, struct inferior *inf, int64_t id, str
 	apply_disabled(b, start);
 }
 
-void stops_put(struct session *s, struct inferior *inf, pid_t tid, const struct stop *stop,
-	       struct buf *b)
+static void put_stop(struct session *s, struct inferior *inf, pid_t tid, int64_t id,
+		     const struct stop *stop, struct buf *b)
 {
-	int64_t id = threadview_id_of(inf->view, tid);
 	struct thread_note *note = inferior_note(inf, tid);
 	struct stop_reply sr = stops_describe(inf, id, stop, note && note->stop_asked);
 
@@ -173,6 +172,12 @@ void stops_put(struct session *s, struct inferior *inf, pid_t tid, const struct 
 		put_stopped(s, inf, id, &sr, b);
 	else
 		stop_reply_put(b, &sr, &s->dialect);
+}
+
+void stops_put(struct session *s, struct inferior *inf, pid_t tid, const struct stop *stop,
+	       struct buf *b)
+{
+	put_stop(s, inf, tid, threadview_id_of(inf->view, tid), stop, b);
 }
 
 void stops_put_state(struct session *s, struct inferior *inf, int64_t id, struct buf *b)
@@ -215,7 +220,7 @@ void stops_settle(struct session *s)
 		if (ev.stop.kind == STOP_EXITED || ev.stop.kind == STOP_KILLED)
 			inferiors_unattended(s->inferiors, &ev);
 		else if (ev.stop.kind != STOP_NO_RESUMED && ev.stop.kind != STOP_THREAD_EXITED)
-			s->inferiors->last = ev;
+			s->inferiors->last = ev, s->inferiors->last_id = 0;
 	}
 	s->tracer->ops->stop_all(s->tracer);
 	forget_steps(s->inferiors);
@@ -229,6 +234,11 @@ static bool wants_event(const struct session *s, struct inferior *inf,
 	struct thread_note *note = inferior_note(inf, ev->tid);
 	unsigned options = note ? note->options : 0;
 
+	/* The runtime's threads are no news where goroutines are the threads. */
+	if (threadview_gview(inf->view) &&
+	    (ev->stop.kind == STOP_CLONE || ev->stop.kind == STOP_THREAD_CREATED ||
+	     ev->stop.kind == STOP_THREAD_EXITED))
+		return false;
 	switch (ev->stop.kind) {
 	case STOP_FORK: return s->client.fork_events;
 	case STOP_VFORK:
@@ -282,6 +292,7 @@ static void go_on(struct session *s, struct inferior *inf, const struct target_e
 		resume_plain(t, ev->stop.child_tid);
 	if (ev->stop.kind == STOP_EXEC)
 		inferior_execed(inf);
+	threadview_resumed(inf->view);
 	if (note && note->is_doing)
 		t->ops->run->resume(t, ev->tid, &note->doing);
 	else
@@ -459,15 +470,16 @@ static void put_no_resumed(struct session *s, struct inferior *inf, struct buf *
 }
 
 static void put_event(struct session *s, struct inferior *inf, const struct target_event *ev,
-		      struct buf *b)
+		      int64_t id, struct buf *b)
 {
 	if (ev->stop.kind == STOP_NO_RESUMED)
 		put_no_resumed(s, inf, b);
 	else
-		stops_put(s, inf, ev->tid, &ev->stop, b);
+		put_stop(s, inf, ev->tid, id, &ev->stop, b);
 }
 
-static void note_report(struct session *s, struct inferior *inf, const struct target_event *ev)
+static void note_report(struct session *s, struct inferior *inf, const struct target_event *ev,
+			int64_t id)
 {
 	struct thread_note *note = inferior_note(inf, ev->tid);
 
@@ -476,10 +488,28 @@ static void note_report(struct session *s, struct inferior *inf, const struct ta
 	if (ev->stop.kind == STOP_THREAD_EXITED)
 		inferior_note_drop(inf, ev->tid);
 	else if (ev->stop.kind != STOP_NO_RESUMED && !is_end(&ev->stop))
-		s->inferiors->last = *ev;
+		s->inferiors->last = *ev, s->inferiors->last_id = id;
 }
 
-static void report_all_stop(struct session *s, struct inferior *inf, const struct target_event *ev)
+static bool has_thread(const struct stop *stop)
+{
+	return !is_end(stop) && stop->kind != STOP_NO_RESUMED && stop->kind != STOP_THREAD_EXITED;
+}
+
+/* Who is meant by an event: the goroutine it is of, else whatever the OS thread is. */
+static int64_t id_of_event(struct session *s, struct inferior *inf, const struct target_event *ev,
+			   int64_t id)
+{
+	int64_t wanted = s->general.pid == inf->pid ? s->general.tid : 0;
+
+	if (id || !has_thread(&ev->stop))
+		return id ? id : ev->tid;
+	if (ev->stop.kind == STOP_INTERRUPT)
+		return threadview_interrupted(inf->view, ev->tid, wanted);
+	return threadview_id_of(inf->view, ev->tid);
+}
+
+static void all_stopped(struct session *s)
 {
 	s->tracer->ops->stop_all(s->tracer);
 	/* What was printed before the stop is shown before it. */
@@ -487,12 +517,27 @@ static void report_all_stop(struct session *s, struct inferior *inf, const struc
 	stdio_pty_hold(s->inferiors->pty, true);
 	s->running = s->interrupting = false;
 	forget_steps(s->inferiors);
+	for (struct inferior *inf = s->inferiors->first; inf; inf = inf->next) {
+		threadview_resumed(inf->view);
+		gstep_stopped(inf);
+	}
+}
+
+/* id 0: of whatever thread the OS thread is. */
+static void report_all_stop(struct session *s, struct inferior *inf, const struct target_event *ev,
+			    int64_t id)
+{
+	all_stopped(s);
+	id = id_of_event(s, inf, ev, id);
+	if (has_thread(&ev->stop)) {
+		threadview_stopped(inf->view, id);
+		gstep_say_limit(s, inf);
+	}
 	buf_reset(&s->reply);
-	put_event(s, inf, ev, &s->reply);
-	note_report(s, inf, ev);
-	if (!is_end(&ev->stop) && ev->stop.kind != STOP_NO_RESUMED &&
-	    ev->stop.kind != STOP_THREAD_EXITED)
-		session_select(s, inf, threadview_id_of(inf->view, ev->tid));
+	put_event(s, inf, ev, id, &s->reply);
+	note_report(s, inf, ev, id);
+	if (has_thread(&ev->stop))
+		session_select(s, inf, id);
 	if (buf_error(&s->reply)) {
 		buf_reset(&s->reply);
 		reply_error(&s->reply, ENOMEM);
@@ -511,8 +556,8 @@ static void report_non_stop(struct session *s, struct inferior *inf, const struc
 
 	stdio_pty_drain(s->inferiors->pty);
 	buf_init(&text, SESSION_PACKET_MAX);
-	put_event(s, inf, ev, &text);
-	note_report(s, inf, ev);
+	put_event(s, inf, ev, id.tid, &text);
+	note_report(s, inf, ev, 0);
 	/* What waited to be told of a process that is gone would only confuse. */
 	if (is_end(&ev->stop))
 		stops_forget(s, inf->pid);
@@ -522,9 +567,19 @@ static void report_non_stop(struct session *s, struct inferior *inf, const struc
 		session_drop_inferior(s, inf);
 }
 
-void stops_event(struct session *s, const struct target_event *ev)
+void stops_tell(struct session *s, struct inferior *inf, int64_t id, const struct stop *stop)
 {
-	struct inferior *inf = inferior_of(ev->target);
+	struct target_event ev = { .target = inf->target,
+				   .tid = threadview_tid_of(inf->view, id),
+				   .stop = *stop };
+	report_all_stop(s, inf, &ev, id);
+}
+
+void stops_event(struct session *s, const struct target_event *happened)
+{
+	struct inferior *inf = inferior_of(happened->target);
+	struct target_event mine = *happened, *ev = &mine;
+	int64_t id = 0;
 
 	if (!inf)
 		inf = inferiors_add(s->inferiors, ev->target);
@@ -536,6 +591,8 @@ void stops_event(struct session *s, const struct target_event *ev)
 		go_on(s, inf, ev);
 		return;
 	}
+	if (!is_end(&ev->stop) && gstep_event(s, inf, ev, &id) == GSTEP_DONE)
+		return;
 	if ((ev->stop.kind == STOP_FORK || ev->stop.kind == STOP_VFORK) &&
 	    !adopt_child(s, inf, ev->stop.child_pid)) {
 		go_on(s, inf, ev);
@@ -548,5 +605,5 @@ void stops_event(struct session *s, const struct target_event *ev)
 	if (s->non_stop)
 		report_non_stop(s, inf, ev);
 	else
-		report_all_stop(s, inf, ev);
+		report_all_stop(s, inf, ev, id);
 }

@@ -1,30 +1,151 @@
 #include "server/threadview.h"
 
+#include <elf.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
-/* The view of OS threads: an id is the tid. */
+#include "base/log.h"
+#include "server/gview.h"
+
+enum { AUXV_MAX = 64 * 1024 };
+
 struct threadview {
 	struct target *target;
+	const struct view_policy *policy;
+	struct mem mem;
+	bool looked; /* is it a Go program? */
+	struct go_model *model;
+	struct gview *gview; /* made with the model */
+	struct err why_not;
 };
 
-struct threadview *threadview_new(struct target *t)
+struct threadview *threadview_new(struct target *t, const struct view_policy *policy)
 {
-	struct threadview *v = malloc(sizeof(*v));
-	if (v)
-		v->target = t;
+	struct threadview *v = calloc(1, sizeof(*v));
+	if (!v)
+		return NULL;
+	v->target = t;
+	v->policy = policy;
+	v->mem = target_mem(t);
 	return v;
+}
+
+void threadview_execed(struct threadview *v)
+{
+	gview_free(v->gview);
+	v->gview = NULL;
+	v->model = go_model_free(v->model);
+	v->looked = false;
+	v->why_not = (struct err){ 0 };
 }
 
 void threadview_free(struct threadview *v)
 {
+	if (!v)
+		return;
+	threadview_execed(v);
 	free(v);
 }
 
-int threadview_next(struct threadview *v, int64_t after, int64_t *ret)
+/* --- is it Go? --- */
+
+static uint64_t entry_point(struct target *t)
+{
+	_cleanup_buf_ struct buf auxv;
+	uint64_t entry = 0;
+
+	buf_init(&auxv, AUXV_MAX);
+	if (t->ops->auxv_read(t, &auxv) < 0 || buf_error(&auxv))
+		return 0;
+	for (size_t at = 0; at + 16 <= auxv.len; at += 16) {
+		uint64_t pair[2];
+		memcpy(pair, auxv.data + at, sizeof(pair));
+		if (pair[0] == AT_ENTRY)
+			entry = pair[1];
+	}
+	return entry;
+}
+
+static int open_model(struct threadview *v, struct err *err)
+{
+	struct target *t = v->target;
+	uint64_t entry = entry_point(t);
+	char path[PATH_MAX];
+
+	if (!entry)
+		return err_set(err, -ENODATA,
+			       "process %d has no entry point in its auxiliary vector",
+			       (int)t->pid);
+	/* The process's own file, also when its path names another one by now or is of another mount namespace. */
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)t->pid);
+	if (!t->tracer) {
+		int r = t->ops->exe_path(t, path, sizeof(path));
+		if (r < 0)
+			return err_set(err, r, "the program's file is not known");
+	}
+	int r = go_model_open_exe(path, entry, &v->mem, &v->model, err);
+	if (r == 0 && !v->model)
+		return err_set(err, -ENODATA, "this is not a Go program");
+	return r;
+}
+
+static void look(struct threadview *v)
+{
+	if (v->looked)
+		return;
+	v->looked = true;
+	int r = open_model(v, &v->why_not);
+	if (r == 0) {
+		v->gview = gview_new(v->target, v->model, v->policy);
+		if (!v->gview)
+			v->model = go_model_free(v->model);
+	}
+	if (v->gview)
+		log_debug(LOG_GO, "process %d is %s", (int)v->target->pid,
+			  go_model_version(v->model));
+	else
+		log_debug(LOG_GO, "process %d: %s", (int)v->target->pid, err_text(&v->why_not, r));
+}
+
+struct go_model *threadview_model(struct threadview *v, struct err *err)
+{
+	look(v);
+	if (!v->model && err)
+		*err = v->why_not;
+	return v->model;
+}
+
+struct gview *threadview_gview(struct threadview *v)
+{
+	const struct view_policy *p = v->policy;
+
+	if (p->mode == THREADS_OS || p->non_stop || (p->mode == THREADS_AUTO && !p->suits))
+		return NULL;
+	look(v);
+	return v->gview;
+}
+
+void threadview_resumed(struct threadview *v)
+{
+	if (!v->model)
+		return;
+	go_model_resumed(v->model);
+	gview_resumed(v->gview);
+}
+
+/* --- OS threads: an id is the tid --- */
+
+static int os_next(struct threadview *v, int64_t after, int64_t *ret)
 {
 	pid_t tid;
+
+	/* Nothing has a number above that, and the cast would make a small one of it. */
+	if (after >= INT32_MAX) {
+		*ret = 0;
+		return 0;
+	}
 	int r = v->target->ops->next_thread(v->target, (pid_t)after, &tid);
 	if (r < 0)
 		return r;
@@ -32,37 +153,26 @@ int threadview_next(struct threadview *v, int64_t after, int64_t *ret)
 	return 0;
 }
 
-bool threadview_alive(struct threadview *v, int64_t id)
+static bool os_alive(struct threadview *v, int64_t id)
 {
 	int64_t next;
-	return id > 0 && id <= INT32_MAX && threadview_next(v, id - 1, &next) == 0 && next == id;
+	return id > 0 && id <= INT32_MAX && os_next(v, id - 1, &next) == 0 && next == id;
 }
 
-int64_t threadview_id_of(struct threadview *v, pid_t tid)
-{
-	(void)v;
-	return tid;
-}
-
-pid_t threadview_tid_of(struct threadview *v, int64_t id)
-{
-	return threadview_alive(v, id) ? (pid_t)id : 0;
-}
-
-int64_t threadview_main(struct threadview *v)
+static int64_t os_main(struct threadview *v)
 {
 	int64_t first;
 
-	if (threadview_alive(v, v->target->pid))
+	if (os_alive(v, v->target->pid))
 		return v->target->pid;
-	return threadview_next(v, 0, &first) == 0 ? first : 0;
+	return os_next(v, 0, &first) == 0 ? first : 0;
 }
 
-int threadview_describe(struct threadview *v, int64_t id, struct view_thread *ret)
+static int os_describe(struct threadview *v, int64_t id, struct view_thread *ret)
 {
 	struct thread_info info;
 
-	if (!threadview_alive(v, id))
+	if (!os_alive(v, id))
 		return -ESRCH;
 	int r = v->target->ops->thread_info(v->target, (pid_t)id, &info);
 	if (r < 0)
@@ -72,17 +182,124 @@ int threadview_describe(struct threadview *v, int64_t id, struct view_thread *re
 	return 0;
 }
 
+/* --- whichever is in force --- */
+
+int threadview_next(struct threadview *v, int64_t after, int64_t *ret)
+{
+	struct gview *gv = threadview_gview(v);
+	return gv ? gview_next(gv, after, ret) : os_next(v, after, ret);
+}
+
+bool threadview_alive(struct threadview *v, int64_t id)
+{
+	struct gview *gv = threadview_gview(v);
+	return gv ? gview_alive(gv, id) : os_alive(v, id);
+}
+
+int64_t threadview_id_of(struct threadview *v, pid_t tid)
+{
+	struct gview *gv = threadview_gview(v);
+	return gv ? gview_id_of(gv, tid) : tid;
+}
+
+pid_t threadview_tid_of(struct threadview *v, int64_t id)
+{
+	struct gview *gv = threadview_gview(v);
+	if (gv)
+		return gview_tid_of(gv, id);
+	return os_alive(v, id) ? (pid_t)id : 0;
+}
+
+int64_t threadview_main(struct threadview *v)
+{
+	struct gview *gv = threadview_gview(v);
+	return gv ? gview_main(gv) : os_main(v);
+}
+
+int64_t threadview_interrupted(struct threadview *v, pid_t tid, int64_t wanted)
+{
+	struct gview *gv = threadview_gview(v);
+	return gv ? gview_interrupted(gv, tid, wanted) : tid;
+}
+
+void threadview_stopped(struct threadview *v, int64_t id)
+{
+	struct gview *gv = threadview_gview(v);
+	if (gv)
+		gview_prefer(gv, id);
+}
+
+int threadview_describe(struct threadview *v, int64_t id, struct view_thread *ret)
+{
+	struct gview *gv = threadview_gview(v);
+	return gv ? gview_describe(gv, id, ret) : os_describe(v, id, ret);
+}
+
+/* --- window addresses --- */
+
+uint64_t threadview_real(struct threadview *v, uint64_t addr, uint64_t *len)
+{
+	struct window w;
+	uint64_t real;
+
+	if (!window_owner(addr))
+		return addr;
+	struct gview *gv = threadview_gview(v);
+	if (!gv || !gview_find_shown(gv, addr, &w) || !window_find(&w, addr, &real))
+		return addr;
+	*len = MIN(*len, window_bytes(&w, addr));
+	return real;
+}
+
+static uint64_t real_value(struct gview *gv, uint64_t value)
+{
+	struct window w;
+	uint64_t real;
+
+	if (window_owner(value) && gview_find_shown(gv, value, &w) && window_find(&w, value, &real))
+		return real;
+	return value;
+}
+
+static void real_words(struct gview *gv, uint8_t *bytes, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		uint64_t value;
+		memcpy(&value, bytes + i * 8, 8);
+		uint64_t real = real_value(gv, value);
+		if (real != value)
+			memcpy(bytes + i * 8, &real, 8);
+	}
+}
+
+void threadview_real_values(struct threadview *v, uint64_t addr, uint8_t *bytes, size_t len)
+{
+	struct gview *gv = threadview_gview(v);
+	size_t skip = (size_t)(-addr & 7);
+
+	if (gv && len >= skip + 8)
+		real_words(gv, bytes + skip, (len - skip) / 8);
+}
+
+/* --- registers --- */
+
 int view_regs_begin(struct view_regs *r, struct threadview *v, int64_t id)
 {
-	pid_t tid = threadview_tid_of(v, id);
-	if (!tid)
-		return -ESRCH;
+	struct gview *gv = threadview_gview(v);
+
 	r->view = v;
-	r->tid = tid;
+	r->tid = 0;
+	r->from = VIEW_REGS_THREAD;
+	r->fixed = false;
+	r->frame = 0;
+	r->window = (struct window){ 0 };
 	r->have_gp = r->have_xstate = false;
 	r->dirty_gp = r->dirty_xstate = false;
 	r->gp_error = r->xstate_error = 0;
-	return 0;
+	if (gv)
+		return gview_regs_begin(gv, id, r);
+	r->tid = threadview_tid_of(v, id);
+	return r->tid ? 0 : -ESRCH;
 }
 
 static int need_gp(struct view_regs *r)
@@ -105,25 +322,53 @@ static int need_xstate(struct view_regs *r)
 	return r->xstate_error;
 }
 
+static bool is_saved(const struct view_regs *r, unsigned reg)
+{
+	return reg == X86_RIP || reg == X86_RSP || (reg == X86_RBP && r->gp.rbp);
+}
+
+/* Only those that make the frame: a pointer in another register may be kept, and compared with others of its kind. */
+static bool is_shown_in_window(unsigned reg)
+{
+	return reg == X86_RSP || reg == X86_RBP || reg == X86_RIP;
+}
+
 int view_regs_get(struct view_regs *r, unsigned reg, void *into)
 {
 	bool gp = x86_reg_is_gp(reg);
+
+	if (r->from == VIEW_REGS_NONE || (r->from == VIEW_REGS_SAVED && !is_saved(r, reg)) ||
+	    (r->from == VIEW_REGS_FRAME && !gp))
+		return -ENODATA;
 	int e = gp ? need_gp(r) : need_xstate(r);
 	if (e < 0)
 		return e;
-	return x86_reg_get(reg, &r->gp, gp ? NULL : &r->xstate, into);
+	e = x86_reg_get(reg, &r->gp, gp ? NULL : &r->xstate, into);
+	if (e == 0 && r->window.hi && is_shown_in_window(reg)) {
+		uint64_t value;
+		memcpy(&value, into, sizeof(value));
+		value = window_show(&r->window, value);
+		memcpy(into, &value, sizeof(value));
+	}
+	return e;
 }
 
 int view_regs_set(struct view_regs *r, unsigned reg, const void *from)
 {
+	struct gview *gv = threadview_gview(r->view);
+	uint8_t value[X86_REG_SIZE_MAX];
 	bool gp = x86_reg_is_gp(reg);
 
-	if (!r->view->target->ops->write)
+	if (!r->view->target->ops->write || r->fixed || r->from == VIEW_REGS_NONE ||
+	    (r->from == VIEW_REGS_FRAME && !gp))
 		return -EROFS;
+	memcpy(value, from, x86_reg_size(reg));
+	if (gv)
+		real_words(gv, value, x86_reg_size(reg) / 8);
 	int e = gp ? need_gp(r) : need_xstate(r);
 	if (e < 0)
 		return e;
-	e = x86_reg_set(reg, &r->gp, gp ? NULL : &r->xstate, from);
+	e = x86_reg_set(reg, &r->gp, gp ? NULL : &r->xstate, value);
 	if (e < 0)
 		return e;
 	if (gp)
@@ -133,17 +378,33 @@ int view_regs_set(struct view_regs *r, unsigned reg, const void *from)
 	return 0;
 }
 
+/* The registers a signal frame has, in its order. */
+static int write_frame(struct view_regs *r)
+{
+	struct target *t = r->view->target;
+	const struct user_regs_struct *gp = &r->gp;
+	uint64_t gregs[] = { gp->r8,  gp->r9,  gp->r10, gp->r11, gp->r12, gp->r13,
+			     gp->r14, gp->r15, gp->rdi, gp->rsi, gp->rbp, gp->rbx,
+			     gp->rdx, gp->rax, gp->rcx, gp->rsp, gp->rip, gp->eflags };
+	return t->ops->write->mem_write(t, r->frame, gregs, sizeof(gregs));
+}
+
 int view_regs_flush(struct view_regs *r)
 {
 	struct target *t = r->view->target;
 	int e = 0;
 
-	if (r->dirty_gp)
+	if (r->dirty_gp && r->from == VIEW_REGS_FRAME)
+		e = write_frame(r);
+	else if (r->dirty_gp)
 		e = t->ops->write->gp_write(t, r->tid, &r->gp);
 	if (r->dirty_xstate) {
 		int x = t->ops->write->xstate_write(t, r->tid, &r->xstate);
 		e = e < 0 ? e : x;
 	}
+	/* Who runs what is decided by the stack pointer. */
+	if (r->dirty_gp)
+		threadview_resumed(r->view);
 	r->dirty_gp = r->dirty_xstate = false;
 	return e;
 }

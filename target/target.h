@@ -244,7 +244,8 @@ struct tracer_ops {
 	/* Every thread of every target is stopped at return, but for those the kernel keeps (vfork parents, uninterruptible waits). */
 	void (*stop_all)(struct tracer *tr);
 	void (*set_events)(struct tracer *tr, const struct tracer_events *which);
-	/* Signals delivered without a stop; signals delivered at detach although nobody said so. Linux numbers. */
+	/* Signals delivered without a stop, but to a thread that steps and does not hold them; signals delivered at detach although
+	 * nobody said so. Linux numbers. */
 	void (*set_pass_signals)(struct tracer *tr, const sigset_t *set);
 	void (*set_program_signals)(struct tracer *tr, const sigset_t *set);
 	/* Walks the targets; NULL begins and ends. */

@@ -32,13 +32,11 @@ static int seize_pass(struct proc *p, struct err *err)
 			if (state == 'Z' || state == 'X' || state == 0)
 				continue;
 			/* Seized already as the clone of a thread seized before, its event not read yet. */
-			struct task *task = task_add(p, tid, TASK_NEW);
-			if (task) {
-				task_set_resumed(task, true);
-				fresh++;
+			fresh++;
+			if (!task_add(p, tid, TASK_NEW))
+				r = -ENOMEM;
+			else
 				continue;
-			}
-			r = -ENOMEM;
 		}
 		if (r < 0) {
 			closedir(dir);

@@ -376,8 +376,9 @@ static void signal_stop(struct task *task, int signo)
 	task->stop_signo = signo;
 	if (deferred_arrived(task, signo))
 		return;
-	if ((task->proc->starting || task->proc->hidden || sigismember(&live->pass, signo) == 1) &&
-	    !live->stopping && task->resumed) {
+	bool passes = sigismember(&live->pass, signo) == 1 && !task_steps_openly(task);
+	if ((task->proc->starting || task->proc->hidden || passes) && !live->stopping &&
+	    task->resumed) {
 		bool held = task_hold_signal(task, signo);
 		log_debug(LOG_STOP, "%d: signal %d %s", task->tid, signo, held ? "held" : "passed");
 		task_restart(task, held ? 0 : signo);
@@ -783,59 +784,15 @@ static void drain_sigfd(struct live *live)
 		;
 }
 
-/* A leader that exited before its threads: there is no status to wait for until they are gone. */
-static void judge_zombie(struct task *task)
-{
-	struct proc *p = task->proc;
-	if (task->tid != p->base.pid || p->count == 1)
-		return;
-	char state = proc_state(p->base.pid, task->tid);
-	if (state != 'Z' && state != 'X')
-		return;
-	task->state = TASK_ZOMBIE;
-	task_set_resumed(task, false);
-}
-
-/*
- * A leader that exits before its threads leaves no status until they are gone, but the kernel does send
- * SIGCHLD. Looked for when something ended or a SIGCHLD came for nothing.
- */
-static void find_dead_leaders(struct live *live)
-{
-	for (struct proc *p = live->procs; p; p = p->next) {
-		struct task *leader = proc_task(p, p->base.pid);
-		if (!leader || leader->state != TASK_RUNNING || p->count == 1)
-			continue;
-		bool was_resumed = leader->resumed;
-		judge_zombie(leader);
-		if (leader->state != TASK_ZOMBIE)
-			continue;
-		if (live->events.threads && was_resumed)
-			live_tell(live, p, leader->tid,
-				  (struct stop){ .kind = STOP_THREAD_EXITED });
-		live_check_no_resumed(live, p, was_resumed);
-	}
-}
-
 void live_collect(struct tracer *tr)
 {
-	/* A busy breakpoint in many threads has news without end; the client wants to be heard, too. */
-	enum { BATCH = 256 };
 	struct live *live = live_of(tr);
-	int status, n = 0;
-	bool ended = false;
-	pid_t tid = 0;
+	int status;
+	pid_t tid;
 
 	drain_sigfd(live);
-	while (n < BATCH && (tid = waitpid(-1, &status, __WALL | WNOHANG)) > 0) {
-		ended |= !WIFSTOPPED(status);
+	while ((tid = waitpid(-1, &status, __WALL | WNOHANG)) > 0)
 		live_news(live, tid, status);
-		n++;
-	}
-	if (tid > 0) /* more to come: wake the loop again */
-		syscall(SYS_tgkill, getpid(), gettid(), SIGCHLD);
-	if (ended || !n)
-		find_dead_leaders(live);
 }
 
 /* --- waiting for everybody to stop --- */
@@ -850,6 +807,19 @@ static uint64_t now_ms(void)
 static bool still_runs(const struct task *task)
 {
 	return task->state == TASK_RUNNING || task->state == TASK_NEW;
+}
+
+/* A leader that exited before its threads: there is no status to wait for until they are gone. */
+static void judge_zombie(struct task *task)
+{
+	struct proc *p = task->proc;
+	if (task->tid != p->base.pid || p->count == 1)
+		return;
+	char state = proc_state(p->base.pid, task->tid);
+	if (state != 'Z' && state != 'X')
+		return;
+	task->state = TASK_ZOMBIE;
+	task_set_resumed(task, false);
 }
 
 /* Has looked long enough: is the kernel keeping it? */

@@ -48,6 +48,12 @@ static bool holds_signals(const struct task *task)
 	return task->how.hold_signals && task->how.action != RESUME_CONT;
 }
 
+/* Its client must hear of every signal: a handler that it does not know of would be taken for where the step led. */
+bool task_steps_openly(const struct task *task)
+{
+	return task->how.action != RESUME_CONT && !task->how.hold_signals;
+}
+
 static bool is_deferred(const struct task *task, int signo)
 {
 	const struct deferred_signal *d = task->deferred;
@@ -73,7 +79,7 @@ bool task_pending_stale(struct task *task)
 
 	switch (task->pending.kind) {
 	case STOP_SIGNAL:
-		if (sigismember(&live->pass, task->pending.signo) != 1)
+		if (sigismember(&live->pass, task->pending.signo) != 1 || task_steps_openly(task))
 			return false;
 		if (!task_hold_signal(task, task->pending.signo))
 			task->how.signo = task->pending.signo; /* delivered instead of told */

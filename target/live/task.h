@@ -254,6 +254,7 @@ void task_syscall_stop(struct task *task);
 void task_defer_signal(struct task *task, int signo);
 /* The same for one that passes, if the step under way is to see none; false: it is to be delivered. */
 bool task_hold_signal(struct task *task, int signo);
+bool task_steps_openly(const struct task *task);
 /* What a restart is to deliver, given that it was asked to deliver signo; the rest is sent. */
 int task_deferred(struct task *task, int signo);
 /* Starts whoever is meant to run and stands still only because somebody was stepping in place, or was halted in passing. */

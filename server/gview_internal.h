@@ -1,0 +1,76 @@
+/*
+ * gview_internal.h - the goroutine view inside: what gview.c (who runs what, registers, windows) and gview_list.c (who is listed and
+ * what is said of them) share. Nobody else includes it.
+ *
+ * Everything here is of one stop: it is made when asked for and forgotten by gview_resumed(). What lasts is the table of ids and
+ * the set of windows that the client was shown.
+ */
+#ifndef STOPGO_GVIEW_INTERNAL_H
+#define STOPGO_GVIEW_INTERNAL_H
+
+#include "server/gview.h"
+
+/* An OS thread as it stands. */
+struct seen {
+	pid_t tid;
+	bool known; /* its registers could be read */
+	struct go_thread_regs regs;
+	struct go_thread at;
+};
+
+enum { RECENT = 64 };
+
+/* A goroutine asked for at this stop; several share a place, the last one has it. */
+struct recent {
+	uint64_t stop;
+	int64_t id;
+	struct go_goroutine g;
+};
+
+struct big_id {
+	uint64_t goid;
+	int64_t id;
+};
+
+struct gview {
+	struct target *target;
+	struct go_model *model;
+	const struct view_policy *policy;
+	uint64_t stop;
+
+	bool asked_ready, ready; /* the runtime has goroutines */
+	struct seen *seen;
+	size_t n_seen, seen_room;
+	bool seen_all; /* every OS thread is there, by tid */
+	struct recent recent[RECENT];
+
+	bool listed;
+	struct go_goroutine *gs; /* by id */
+	size_t n_gs, gs_room;
+	int64_t *ids; /* all that is listed, rising */
+	size_t n_ids, ids_room;
+	size_t left_out;
+
+	int64_t preferred;
+	struct big_id *big;
+	size_t n_big, big_room;
+	int64_t *shown; /* windows the client knows addresses of, rising */
+	size_t n_shown, shown_room;
+};
+
+/* gview.c */
+bool gview_ready(struct gview *gv);
+int gview_see_all(struct gview *gv);
+struct seen *gview_see(struct gview *gv, pid_t tid);
+/* The thread that g runs on or that works for it; NULL: none. */
+struct seen *gview_thread_of(struct gview *gv, const struct go_goroutine *g);
+bool gview_thread_exists(struct gview *gv, pid_t tid);
+/* Grows an array to hold one more. */
+int gview_room(void *array, size_t size, size_t count, size_t *room);
+
+/* gview_list.c */
+int gview_list(struct gview *gv);
+/* In the listing of this stop, if there is one. */
+const struct go_goroutine *gview_listed(const struct gview *gv, int64_t id);
+
+#endif

@@ -1,0 +1,338 @@
+#include "server/gview_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/*
+ * The chosen ones while all are walked: a heap with the least wanted on top, so that a million goroutines cost the memory of as
+ * many as are listed.
+ */
+struct choice {
+	struct gview *gv;
+	size_t limit;
+	size_t seen; /* that could have been listed */
+};
+
+static int rank(const struct gview *gv, const struct go_goroutine *g)
+{
+	if (gv->preferred && g->goid == (uint64_t)gv->preferred)
+		return 3;
+	if (g->on_thread || g->status == GO_RUNNING)
+		return 2;
+	return g->status == GO_RUNNABLE || g->status == GO_SYSCALL;
+}
+
+static bool less_wanted(const struct gview *gv, const struct go_goroutine *a,
+			const struct go_goroutine *b)
+{
+	int x = rank(gv, a), y = rank(gv, b);
+	return x != y ? x < y : a->goid < b->goid;
+}
+
+static void swap(struct go_goroutine *a, struct go_goroutine *b)
+{
+	struct go_goroutine t = *a;
+	*a = *b;
+	*b = t;
+}
+
+static void sift_up(struct gview *gv, size_t i)
+{
+	while (i && less_wanted(gv, &gv->gs[i], &gv->gs[(i - 1) / 2])) {
+		swap(&gv->gs[i], &gv->gs[(i - 1) / 2]);
+		i = (i - 1) / 2;
+	}
+}
+
+static void sift_down(struct gview *gv)
+{
+	size_t i = 0;
+
+	for (;;) {
+		size_t least = i;
+		for (size_t child = 2 * i + 1; child <= 2 * i + 2 && child < gv->n_gs; child++)
+			if (less_wanted(gv, &gv->gs[child], &gv->gs[least]))
+				least = child;
+		if (least == i)
+			return;
+		swap(&gv->gs[i], &gv->gs[least]);
+		i = least;
+	}
+}
+
+static bool wanted(const struct gview *gv, const struct go_goroutine *g)
+{
+	if (gv->preferred && g->goid == (uint64_t)gv->preferred)
+		return true;
+	/* A C thread's spare one, when nobody looked at its M. */
+	if (!g->start_pc && !g->on_thread)
+		return false;
+	return !g->system || g->on_thread;
+}
+
+static int choose(void *ctx, const struct go_goroutine *g)
+{
+	struct choice *c = ctx;
+	struct gview *gv = c->gv;
+
+	if (!wanted(gv, g))
+		return 0;
+	c->seen++;
+	if (gv->n_gs < c->limit) {
+		if (gview_room(&gv->gs, sizeof(*gv->gs), gv->n_gs, &gv->gs_room) < 0)
+			return -ENOMEM;
+		gv->gs[gv->n_gs] = *g;
+		sift_up(gv, gv->n_gs++);
+	} else if (c->limit && less_wanted(gv, &gv->gs[0], g)) {
+		gv->gs[0] = *g;
+		sift_down(gv);
+	}
+	return 0;
+}
+
+static struct go_goroutine *chosen(const struct gview *gv, uint64_t g)
+{
+	for (size_t i = 0; i < gv->n_gs; i++)
+		if (gv->gs[i].g == g)
+			return &gv->gs[i];
+	return NULL;
+}
+
+/* What the threads say of themselves counts; and whoever runs is listed, whatever the limit: the OS thread would be missing. */
+static int add_running(struct gview *gv)
+{
+	for (size_t i = 0; i < gv->n_seen; i++) {
+		const struct go_thread *at = &gv->seen[i].at;
+		struct go_goroutine *have = at->g.g ? chosen(gv, at->g.g) : NULL;
+		if (have)
+			*have = at->g;
+		if (have || !at->g.g || at->where != GO_WHERE_GO)
+			continue;
+		if (gview_room(&gv->gs, sizeof(*gv->gs), gv->n_gs, &gv->gs_room) < 0)
+			return -ENOMEM;
+		gv->gs[gv->n_gs++] = at->g;
+	}
+	return 0;
+}
+
+static int by_goid(const void *a, const void *b)
+{
+	const struct go_goroutine *x = a, *y = b;
+	return x->goid < y->goid ? -1 : x->goid > y->goid;
+}
+
+static int by_id(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+	return x < y ? -1 : x > y;
+}
+
+static int add_id(struct gview *gv, int64_t id)
+{
+	if (gview_room(&gv->ids, sizeof(*gv->ids), gv->n_ids, &gv->ids_room) < 0)
+		return -ENOMEM;
+	gv->ids[gv->n_ids++] = id;
+	return 0;
+}
+
+static int number(struct gview *gv)
+{
+	int r = 0;
+
+	gv->n_ids = 0;
+	qsort(gv->gs, gv->n_gs, sizeof(*gv->gs), by_goid);
+	for (size_t i = 0; i < gv->n_gs && r == 0; i++)
+		r = add_id(gv, gview_id_of_goid(gv, gv->gs[i].goid));
+	for (size_t i = 0; i < gv->n_seen && r == 0; i++) {
+		int64_t id = gview_id_of(gv, gv->seen[i].tid);
+		if (id > VIEW_ID_OS && id < VIEW_ID_BIG)
+			r = add_id(gv, id);
+		else if (!gview_ready(gv))
+			r = add_id(gv, id);
+	}
+	qsort(gv->ids, gv->n_ids, sizeof(*gv->ids), by_id);
+	return r;
+}
+
+int gview_list(struct gview *gv)
+{
+	struct choice c = { .gv = gv, .limit = gv->policy->max_goroutines };
+
+	if (gv->listed)
+		return 0;
+	int r = gview_see_all(gv);
+	gv->n_gs = 0;
+	if (r == 0 && gview_ready(gv)) {
+		/* Who runs where is known from the threads: with more than can be listed the Ms are not read. */
+		unsigned flags = go_count(gv->model) > c.limit ? GO_WALK_NO_TID : 0;
+		r = go_walk(gv->model, flags, choose, &c, NULL);
+		if (r == 0)
+			r = add_running(gv);
+	}
+	if (r == 0)
+		r = number(gv);
+	gv->left_out = c.seen > gv->n_gs ? c.seen - gv->n_gs : 0;
+	gv->listed = r == 0;
+	return r;
+}
+
+size_t gview_left_out(struct gview *gv, size_t *ret_listed)
+{
+	*ret_listed = gv->n_gs;
+	return gv->listed ? gv->left_out : 0;
+}
+
+const struct go_goroutine *gview_listed(const struct gview *gv, int64_t id)
+{
+	struct go_goroutine key = { .goid = (uint64_t)id };
+
+	if (!gv->listed || id >= VIEW_ID_OS)
+		return NULL;
+	return gv->n_gs ? bsearch(&key, gv->gs, gv->n_gs, sizeof(key), by_goid) : NULL;
+}
+
+int gview_next(struct gview *gv, int64_t after, int64_t *ret)
+{
+	int r = gview_list(gv);
+	size_t lo = 0, hi = gv->n_ids;
+
+	if (r < 0)
+		return r;
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		if (gv->ids[mid] <= after)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	*ret = lo < gv->n_ids ? gv->ids[lo] : 0;
+	return 0;
+}
+
+/* --- what is said of them --- */
+
+static uint64_t now_ns(const struct gview *gv)
+{
+	struct timespec ts;
+
+	/* A core's clock stands where it died. */
+	if (!gv->target->tracer)
+		return 0;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
+}
+
+struct labels {
+	struct buf *out;
+	size_t count;
+};
+
+static int put_label(void *ctx, const char *key, const char *value)
+{
+	struct labels *l = ctx;
+	buf_printf(l->out, "%s%s=%s", l->count++ ? ", " : ", {", key, value);
+	return 0;
+}
+
+static void put_goroutine_text(struct gview *gv, const struct go_goroutine *g, struct buf *out)
+{
+	struct labels l = { .out = out };
+
+	go_put_state(gv->model, g, now_ns(gv), out);
+	if (g->labels && go_labels(gv->model, g, put_label, &l) == 0 && l.count)
+		buf_putc(out, '}');
+	struct go_line from = go_creator(gv->model, g);
+	if (from.function && strncmp(from.function, "runtime.", 8) != 0)
+		buf_printf(out, ", created by %s", from.function);
+}
+
+static const char *name_of(struct gview *gv, const struct go_goroutine *g)
+{
+	const char *name = go_start_function(gv->model, g);
+	return name && !strcmp(name, "runtime.main") ? "main.main" : name;
+}
+
+static void copy_text(const struct buf *from, char *into, size_t size)
+{
+	size_t len = MIN(from->len, size - 1);
+
+	if (len)
+		memcpy(into, from->data, len);
+	into[len] = 0;
+}
+
+static int describe_goroutine(struct gview *gv, int64_t id, struct view_thread *ret)
+{
+	struct go_goroutine g = gview_goroutine(gv, id);
+	struct thread_info info;
+	_cleanup_buf_ struct buf text;
+
+	if (!g.g)
+		return -ESRCH;
+	*ret = (struct view_thread){ .core = -1, .stopped = true };
+	const struct seen *s = gview_thread_of(gv, &g);
+	if (s && gv->target->ops->thread_info(gv->target, s->tid, &info) == 0) {
+		ret->core = info.core;
+		ret->stopped = info.stopped;
+	}
+	const char *name = name_of(gv, &g);
+	snprintf(ret->name, sizeof(ret->name), "%s", name ? name : "");
+	buf_init(&text, 4096);
+	put_goroutine_text(gv, &g, &text);
+	copy_text(&text, ret->extra, sizeof(ret->extra));
+	return 0;
+}
+
+static void put_os_text(const struct go_thread *at, char *into, size_t size)
+{
+	unsigned long long goid = at->g.goid;
+
+	switch (at->where) {
+	case GO_WHERE_NOT_GO: snprintf(into, size, "C thread"); break;
+	case GO_WHERE_EXTRA: snprintf(into, size, "C thread that has called Go"); break;
+	case GO_WHERE_C: snprintf(into, size, "C code called by goroutine %llu", goid); break;
+	case GO_WHERE_VDSO: snprintf(into, size, "vdso, for goroutine %llu", goid); break;
+	case GO_WHERE_SIGNAL:
+		if (at->g.g)
+			snprintf(into, size, "signal handler, goroutine %llu interrupted", goid);
+		else
+			snprintf(into, size, "signal handler");
+		break;
+	case GO_WHERE_SYSTEM:
+	case GO_WHERE_GO:
+		if (at->g.g)
+			snprintf(into, size, "runtime, for goroutine %llu", goid);
+		else
+			snprintf(into, size, "runtime scheduler");
+		break;
+	}
+}
+
+static int describe_os(struct gview *gv, int64_t id, struct view_thread *ret)
+{
+	pid_t tid = gview_tid_of(gv, id);
+	struct thread_info info;
+
+	if (!tid)
+		return -ESRCH;
+	int r = gv->target->ops->thread_info(gv->target, tid, &info);
+	if (r < 0)
+		return r;
+	*ret = (struct view_thread){ .core = info.core, .stopped = info.stopped };
+	snprintf(ret->name, sizeof(ret->name), "%s", info.name);
+	const struct seen *s = gview_see(gv, tid);
+	if (!gview_ready(gv))
+		snprintf(ret->extra, sizeof(ret->extra), "Go has not started");
+	else if (s && s->known)
+		put_os_text(&s->at, ret->extra, sizeof(ret->extra));
+	return 0;
+}
+
+int gview_describe(struct gview *gv, int64_t id, struct view_thread *ret)
+{
+	if ((id > VIEW_ID_OS && id < VIEW_ID_BIG) || !gview_ready(gv))
+		return describe_os(gv, id, ret);
+	return describe_goroutine(gv, id, ret);
+}
