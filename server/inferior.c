@@ -145,10 +145,9 @@ pid_t inferiors_unattended(struct inferiors *all, const struct target_event *ev)
 	struct inferior *inf = inferior_of(ev->target);
 	struct target *t = ev->target;
 
-	(void)all;
 	if (ev->stop.kind == STOP_EXITED || ev->stop.kind == STOP_KILLED) {
 		pid_t pid = t->pid;
-		inferior_say_end(&ev->stop);
+		inferior_say_end(all, &ev->stop);
 		if (inf)
 			inferiors_remove(inf);
 		return pid;
@@ -255,8 +254,10 @@ int inferior_mem_write(struct inferior *inf, uint64_t addr, const void *from, si
 	return r;
 }
 
-void inferior_say_end(const struct stop *stop)
+void inferior_say_end(const struct inferiors *all, const struct stop *stop)
 {
+	if (all->quiet)
+		return;
 	if (stop->kind == STOP_EXITED) {
 		say("\nChild exited with status %d", stop->status);
 		return;

@@ -55,8 +55,9 @@ struct inferiors {
 	struct inferior *first;
 	size_t count;
 	struct target_event last; /* reported last; target NULL: none, or its process is gone */
-	int64_t last_id;          /* of the thread it was reported of; 0: whatever its OS thread is now */
+	int64_t last_id; /* of the thread it was reported of; 0: whatever its OS thread is now */
 	struct launching launching;
+	bool quiet; /* nothing is said when one ends: over stdio our stderr is the client's screen */
 	struct stdio_pty
 		*pty; /* the terminal of the program launched last; NULL: it has the server's */
 };
@@ -99,7 +100,7 @@ bool inferior_is_go(struct inferior *inf);
 int inferior_mem_read(struct inferior *inf, uint64_t addr, void *into, size_t len, size_t *ret_got);
 int inferior_mem_write(struct inferior *inf, uint64_t addr, const void *from, size_t len);
 
-/* Says on stderr what gdbserver says there when a process ends. */
-void inferior_say_end(const struct stop *stop);
+/* Says on stderr what gdbserver says there when a process ends, where it does. */
+void inferior_say_end(const struct inferiors *all, const struct stop *stop);
 
 #endif

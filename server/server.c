@@ -433,6 +433,7 @@ int server_run(const struct options *opt)
 	if (opt->setsid)
 		(void)setsid(); /* a group leader cannot, and need not: it was started in a session of its own */
 	inferiors_init(&l.inferiors);
+	l.inferiors.quiet = opt->as != AS_GDBSERVER || opt->comm.kind == COMM_STDIO;
 	/* Delve and scripts that start lldb-server or debugserver expect kernel threads. */
 	l.inferiors.policy.mode =
 		opt->as != AS_GDBSERVER && opt->threads == THREADS_AUTO ? THREADS_OS : opt->threads;

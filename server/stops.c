@@ -601,7 +601,7 @@ void stops_event(struct session *s, const struct target_event *happened)
 	if (ev->stop.kind == STOP_EXEC)
 		inferior_execed(inf);
 	if (is_end(&ev->stop))
-		inferior_say_end(&ev->stop);
+		inferior_say_end(s->inferiors, &ev->stop);
 	if (s->non_stop)
 		report_non_stop(s, inf, ev);
 	else
