@@ -37,6 +37,20 @@ static int put_in(struct space *s, struct swpoint *p)
 	return 0;
 }
 
+/* The page may be another since: gdb takes no breakpoint out of a library that was closed, and puts one into the next that is
+ * opened at the same address. */
+static void check_still_in(struct space *s, struct swpoint *p)
+{
+	uint8_t byte = 0;
+	size_t got;
+
+	if (!p->inserted || (space_read_raw(s, p->addr, &byte, 1, &got) == 0 && byte == INT3))
+		return;
+	p->inserted = false;
+	over_plan_unref(p->plan);
+	p->plan = NULL;
+}
+
 void space_sync(struct space *s)
 {
 	if (!s->sw.changed)
@@ -103,6 +117,7 @@ static int insert_sw(struct space *s, struct point *want, struct err *err)
 		return err_set(err, s->sw.count == SWPOINTS_MAX ? -ENOSPC : -ENOMEM,
 			       "no room for another breakpoint at %#" PRIx64, want->addr);
 	}
+	check_still_in(s, p);
 	if (!p->inserted && s->lifted) {
 		s->sw.changed = true;
 	} else if (!p->inserted && put_in(s, p) < 0) {
