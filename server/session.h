@@ -40,6 +40,7 @@ enum session_on_loss {
 struct queued_stop {
 	int64_t pid;
 	int64_t id;
+	int64_t child; /* the process its fork made: nobody who says "all" means that one yet */
 	bool final; /* an exit: '?' does not make it again */
 	char *text; /* the encoded stop reply */
 	size_t len;

@@ -316,7 +316,9 @@ static bool adopt_child(struct session *s, struct inferior *parent, pid_t pid)
 
 /* --- non-stop: the queue --- */
 
-static int queue_put(struct session *s, struct threadid id, bool final, const struct buf *text)
+/* child: the process a fork made, or 0. */
+static int queue_put(struct session *s, struct threadid id, int64_t child, bool final,
+		     const struct buf *text)
 {
 	if (s->queued == s->queue_room) {
 		size_t room = s->queue_room ? s->queue_room * 2 : 16;
@@ -330,7 +332,8 @@ static int queue_put(struct session *s, struct threadid id, bool final, const st
 	if (!copy)
 		return -ENOMEM;
 	memcpy(copy, text->data, text->len);
-	s->queue[s->queued++] = (struct queued_stop){ id.pid, id.tid, final, copy, text->len };
+	s->queue[s->queued++] =
+		(struct queued_stop){ id.pid, id.tid, child, final, copy, text->len };
 	return 0;
 }
 
@@ -341,10 +344,10 @@ static void queue_remove(struct session *s, size_t i)
 	memmove(&s->queue[i], &s->queue[i + 1], (s->queued - i) * sizeof(*s->queue));
 }
 
-static void queue_and_notify(struct session *s, struct threadid id, bool final,
+static void queue_and_notify(struct session *s, struct threadid id, int64_t child, bool final,
 			     const struct buf *text)
 {
-	if (queue_put(s, id, final, text) < 0) {
+	if (queue_put(s, id, child, final, text) < 0) {
 		log_debug(LOG_STOP, "no memory to queue a stop: it is not told");
 		return;
 	}
@@ -402,7 +405,7 @@ static bool enumerate_thread(struct session *s, struct inferior *inf, int64_t id
 	buf_init(&text, SESSION_PACKET_MAX);
 	stops_put_state(s, inf, id, &text);
 	if (!buf_error(&text))
-		queue_put(s, session_id(inf, id), false, &text);
+		queue_put(s, session_id(inf, id), 0, false, &text);
 	return true;
 }
 
@@ -426,7 +429,8 @@ void stops_enumerate(struct session *s)
 bool stops_is_queued(const struct session *s, int64_t pid, int64_t id)
 {
 	for (size_t i = 0; i < s->queued; i++)
-		if (s->queue[i].pid == pid && s->queue[i].id == id && !s->queue[i].final)
+		if ((s->queue[i].pid == pid && s->queue[i].id == id && !s->queue[i].final) ||
+		    s->queue[i].child == pid)
 			return true;
 	return false;
 }
@@ -547,6 +551,11 @@ static void report_all_stop(struct session *s, struct inferior *inf, const struc
 		session_drop_inferior(s, inf);
 }
 
+static int64_t forked_child(const struct stop *stop)
+{
+	return stop->kind == STOP_FORK || stop->kind == STOP_VFORK ? stop->child_pid : 0;
+}
+
 static void report_non_stop(struct session *s, struct inferior *inf, const struct target_event *ev)
 {
 	_cleanup_buf_ struct buf text = { 0 };
@@ -562,7 +571,7 @@ static void report_non_stop(struct session *s, struct inferior *inf, const struc
 	if (is_end(&ev->stop))
 		stops_forget(s, inf->pid);
 	if (!buf_error(&text))
-		queue_and_notify(s, id, final, &text);
+		queue_and_notify(s, id, forked_child(&ev->stop), final, &text);
 	if (is_end(&ev->stop))
 		session_drop_inferior(s, inf);
 }

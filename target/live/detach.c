@@ -55,6 +55,28 @@ void proc_let_go(struct proc *p)
 		let_task_go(p->tasks[i]);
 }
 
+/* A child whose fork nobody was told of goes the way of its parent. */
+static void children_follow(struct proc *p, void (*go)(struct proc *child))
+{
+	for (size_t i = 0; i < p->count; i++) {
+		struct task *task = p->tasks[i];
+		bool fork = task->has_pending &&
+			    (task->pending.kind == STOP_FORK || task->pending.kind == STOP_VFORK);
+		struct task *child = fork ? task_find(p->live, task->pending.child_tid) : NULL;
+		if (!child || child->proc == p)
+			continue;
+		struct proc *cp = child->proc;
+		children_follow(cp, go);
+		go(cp);
+		proc_free(cp);
+	}
+}
+
+static void kill_child(struct proc *child)
+{
+	(void)live_kill(&child->base);
+}
+
 int live_detach(struct target *t, bool stop)
 {
 	struct proc *p = proc_of(t);
@@ -67,6 +89,7 @@ int live_detach(struct target *t, bool stop)
 		return 0;
 	if (stop)
 		kill(t->pid, SIGSTOP);
+	children_follow(p, proc_let_go);
 	proc_let_go(p);
 	while (p->count)
 		task_remove(p->tasks[p->count - 1]);
@@ -81,6 +104,7 @@ int live_kill(struct target *t)
 	struct live *live = p->live;
 	enum { TRIES = 2000 };
 
+	children_follow(p, kill_child);
 	kill(t->pid, SIGKILL);
 	for (int i = 0; i < TRIES && !p->gone; i++) {
 		int status;

@@ -21,10 +21,20 @@ void task_set_resumed(struct task *task, bool resumed)
 	live->resumed_count += resumed ? 1 : -1;
 }
 
+/* Somebody stands still and could be resumed. A dead leader is not: its process is about to end. */
+static bool anybody_stands(const struct proc *p)
+{
+	for (size_t i = 0; i < p->count; i++) {
+		if (p->tasks[i]->state == TASK_STOPPED)
+			return true;
+	}
+	return false;
+}
+
 void live_check_no_resumed(struct live *live, struct proc *p, bool was_resumed)
 {
 	if (was_resumed && live->events.no_resumed && !live->resumed_count && !live->stopping &&
-	    p->count)
+	    anybody_stands(p))
 		live_tell(live, p, p->base.pid, (struct stop){ .kind = STOP_NO_RESUMED });
 }
 
