@@ -33,6 +33,9 @@ static bool anybody_stands(const struct proc *p)
 
 void live_check_no_resumed(struct live *live, struct proc *p, bool was_resumed)
 {
+	/* Only the leader is left, which exited long ago: the end of the process is about to be heard of. */
+	if (p->count == 1 && p->tasks[0]->state == TASK_ZOMBIE)
+		return;
 	if (was_resumed && live->events.no_resumed && !live->resumed_count && !live->stopping &&
 	    anybody_stands(p))
 		live_tell(live, p, p->base.pid, (struct stop){ .kind = STOP_NO_RESUMED });
