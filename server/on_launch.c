@@ -228,12 +228,34 @@ static int set_program(struct session *s, const size_t *offsets, size_t n)
 	return r;
 }
 
+/* A client of single-inf-arg sends all arguments as one text for the shell. Without a shell gdb means words between blanks, and
+ * nothing is a quote. */
+static size_t part_text(struct session *s, size_t *offsets, size_t n)
+{
+	if (n != 2 || !s->client.single_inf_arg || s->inferiors->launching.shell)
+		return n;
+	size_t at = offsets[1];
+	for (n = 1; s->scratch.data[at] && n < WORDS_MAX;) {
+		char *text = (char *)s->scratch.data + at;
+		size_t blanks = strspn(text, " \t\n"), word = strcspn(text + blanks, " \t\n");
+		if (word)
+			offsets[n++] = at + blanks;
+		at += blanks + word;
+		if (s->scratch.data[at])
+			s->scratch.data[at++] = 0;
+	}
+	return n;
+}
+
 void on_run(struct session *s, struct args *a)
 {
 	struct err err = { 0 };
 	size_t *offsets = calloc(WORDS_MAX, sizeof(*offsets));
 	size_t n = offsets ? take_words(s, a, offsets, WORDS_MAX) : 0;
 	int r = 0;
+
+	if (args_ok(a) && n)
+		n = part_text(s, offsets, n);
 
 	/* A bare vRun; or vRun starts what was started last. */
 	if (args_ok(a) && n &&
