@@ -197,7 +197,7 @@ struct stop gstep_stuck(struct session *s, struct inferior *inf, int64_t id,
 {
 	struct gview *gv = threadview_gview(inf->view);
 	struct go_goroutine g = gview_goroutine(gv, id);
-	_cleanup_buf_ struct buf state;
+	_cleanup_buf_ struct buf state = { 0 };
 
 	/* What a client does to get a thread past a breakpoint: it is past it, for it was not there. */
 	if (how->action == RESUME_STEP)

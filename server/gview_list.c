@@ -267,7 +267,7 @@ static int describe_goroutine(struct gview *gv, int64_t id, struct view_thread *
 {
 	struct go_goroutine g = gview_goroutine(gv, id);
 	struct thread_info info;
-	_cleanup_buf_ struct buf text;
+	_cleanup_buf_ struct buf text = { 0 };
 
 	if (!g.g)
 		return -ESRCH;
