@@ -194,6 +194,8 @@ int m_read(struct go_model *m, struct m_info *ms, size_t count);
  * registers. */
 bool signal_frame_find(struct go_model *m, const struct go_thread_regs *thread, uint64_t stack_lo,
 		       uint64_t stack_hi, struct go_regs *ret);
+/* The same by looking through a signal stack from sp up to hi, for where there are no frames to follow. */
+bool signal_frame_scan(struct go_model *m, uint64_t sp, uint64_t hi, struct go_regs *ret);
 /* The general registers in a signal frame whose ucontext is here. */
 bool signal_frame_read(struct go_model *m, uint64_t ucontext, struct go_regs *ret);
 

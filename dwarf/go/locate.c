@@ -446,7 +446,7 @@ bool model_need_reasons(struct go_model *m)
  */
 static bool tls_decode(struct go_model *m, struct bytes code, int64_t *ret, const char **ret_how)
 {
-	for (size_t i = 1; i + 4 <= code.size; i++) {
+	for (size_t i = 0; i + 4 <= code.size; i++) {
 		const uint8_t *p = code.data + i;
 		int32_t value;
 		if (p[0] != 0x64 || (p[1] & 0xf8) != 0x48 || p[2] != 0x8b)

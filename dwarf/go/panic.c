@@ -33,6 +33,27 @@ static void put_string(struct go_model *m, uint64_t ptr, uint64_t len, struct bu
 		buf_puts(out, "...");
 }
 
+/* As few digits as tell it from its neighbours. */
+static void put_float(double value, int digits_max, bool is_float, bool sign, struct buf *out)
+{
+	char text[64];
+
+	for (int digits = 1; digits <= digits_max; digits++) {
+		snprintf(text, sizeof(text), sign ? "%+.*g" : "%.*g", digits, value);
+		if (is_float ? strtof(text, NULL) == (float)value : strtod(text, NULL) == value)
+			break;
+	}
+	buf_puts(out, text);
+}
+
+static void put_complex(double real, double imag, int digits_max, bool is_float, struct buf *out)
+{
+	buf_putc(out, '(');
+	put_float(real, digits_max, is_float, false, out);
+	put_float(imag, digits_max, is_float, true, out);
+	buf_puts(out, "i)");
+}
+
 static bool put_number(uint8_t kind, const uint8_t raw[16], struct buf *out)
 {
 	int64_t s;
@@ -57,12 +78,10 @@ static bool put_number(uint8_t kind, const uint8_t raw[16], struct buf *out)
 	case GO_KIND_UINT8: buf_printf(out, "%u", (uint8_t)u); return true;
 	case GO_KIND_UINT16: buf_printf(out, "%u", (uint16_t)u); return true;
 	case GO_KIND_UINT32: buf_printf(out, "%u", (uint32_t)u); return true;
-	case GO_KIND_FLOAT32: buf_printf(out, "%g", (double)f[0]); return true;
-	case GO_KIND_FLOAT64: buf_printf(out, "%g", d[0]); return true;
-	case GO_KIND_COMPLEX64:
-		buf_printf(out, "(%g%+gi)", (double)f[0], (double)f[1]);
-		return true;
-	case GO_KIND_COMPLEX128: buf_printf(out, "(%g%+gi)", d[0], d[1]); return true;
+	case GO_KIND_FLOAT32: put_float((double)f[0], 9, true, false, out); return true;
+	case GO_KIND_FLOAT64: put_float(d[0], 17, false, false, out); return true;
+	case GO_KIND_COMPLEX64: put_complex((double)f[0], (double)f[1], 9, true, out); return true;
+	case GO_KIND_COMPLEX128: put_complex(d[0], d[1], 17, false, out); return true;
 	default: return false;
 	}
 }

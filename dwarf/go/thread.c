@@ -180,7 +180,7 @@ static void decide(struct go_model *m, const struct looking *k, size_t i, struct
 	} else if (mi->extra_in_c) {
 		on(t, GO_WHERE_EXTRA, NULL);
 		t->g = (struct go_goroutine){ 0 };
-	} else if (curg->g && mi->vdso_sp) {
+	} else if (on_stack(curg, mi->vdso_sp)) {
 		on(t, GO_WHERE_VDSO, on_stack(&k->g0[i], sp) ? &k->g0[i] : NULL);
 	} else if (curg->g && !in_go && (mi->incgo || curg->status == GO_SYSCALL)) {
 		on(t, GO_WHERE_C, NULL);
@@ -231,9 +231,22 @@ bool signal_frame_read(struct go_model *m, uint64_t ucontext, struct go_regs *re
 	return true;
 }
 
-/* Looks for the return address the kernel pushed, that of Go's restorer; the context is right above
- * it. */
-static bool signal_frame_scan(struct go_model *m, uint64_t sp, uint64_t hi, struct go_regs *ret)
+/*
+ * What the kernel returns through: Go's own restorer, or with cgo the one of libc, which is these instructions (mov rax, 15;
+ * syscall) in both.
+ */
+static bool is_restorer(struct go_model *m, uint64_t pc)
+{
+	static const uint8_t code[] = { 0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05 };
+	uint8_t raw[sizeof(code)];
+
+	if (pc && (pc == m->rt_entry[RT_SIGRETURN] || pc == m->rt_entry[RT_SIGRETURN_SIGACTION]))
+		return true;
+	return mem_read(m->mem, pc, raw, sizeof(raw)) == 0 && memcmp(raw, code, sizeof(code)) == 0;
+}
+
+/* Looks for the return address the kernel pushed; the context is right above it. */
+bool signal_frame_scan(struct go_model *m, uint64_t sp, uint64_t hi, struct go_regs *ret)
 {
 	_cleanup_free_ uint64_t *window = malloc(STACK_SCAN_MAX);
 	uint64_t from = (sp + 7) & ~UINT64_C(7);
@@ -243,11 +256,9 @@ static bool signal_frame_scan(struct go_model *m, uint64_t sp, uint64_t hi, stru
 	    mem_read_some(m->mem, from, window, (size_t)MIN(hi - from, (uint64_t)STACK_SCAN_MAX),
 			  &got) < 0)
 		return false;
-	for (size_t i = 0; i < got / 8; i++) {
-		if (!window[i] || (window[i] != m->rt_entry[RT_SIGRETURN] &&
-				   window[i] != m->rt_entry[RT_SIGRETURN_SIGACTION]))
-			continue;
-		if (signal_frame_read(m, from + i * 8 + 8, ret))
+	for (size_t i = 0; i + 1 + UC_CS / 8 < got / 8; i++) {
+		if ((window[i + 1 + UC_CS / 8] & 0xffff) == USER_CS && is_restorer(m, window[i]) &&
+		    signal_frame_read(m, from + i * 8 + 8, ret))
 			return true;
 	}
 	return false;
@@ -283,9 +294,18 @@ bool signal_frame_find(struct go_model *m, const struct go_thread_regs *thread, 
 
 /* ---- a goroutine's registers ---- */
 
-static void saved(struct go_regs *ret, uint64_t pc, uint64_t sp, uint64_t bp)
+/*
+ * What is saved is a return address, except in a goroutine that never ran, and in Go 1.19 behind systemstack, where it is the
+ * address of systemstack_switch. Both are the entry of a function, which no return address is.
+ */
+static void saved(const struct go_model *m, struct go_regs *ret, uint64_t pc, uint64_t sp,
+		  uint64_t bp)
 {
+	struct go_pcln_func f;
+
 	ret->from = sp ? GO_REGS_SAVED : GO_REGS_NONE;
+	ret->pc_exact = go_pclntab_lookup(&m->pcln, model_linked(m, pc), &f) &&
+			f.entry == model_linked(m, pc);
 	ret->pc = pc;
 	ret->sp = sp;
 	ret->bp = bp;
@@ -293,15 +313,16 @@ static void saved(struct go_regs *ret, uint64_t pc, uint64_t sp, uint64_t bp)
 
 /* The thread works for g on another stack: what g was at when it left its own. False: it is between
  * the two. */
-static bool saved_behind_system(const struct go_goroutine *g, const struct m_info *mi,
-				struct go_regs *ret)
+static bool saved_behind_system(const struct go_model *m, const struct go_goroutine *g,
+				const struct m_info *mi, struct go_regs *ret)
 {
-	if (mi->vdso_sp)
-		saved(ret, mi->vdso_pc, mi->vdso_sp, 0);
+	/* The scheduler asks for the time as well; then it is its own stack that is noted. */
+	if (within(mi->vdso_sp, g->stack_lo, g->stack_hi))
+		saved(m, ret, mi->vdso_pc, mi->vdso_sp, 0);
 	else if (g->status == GO_SYSCALL && g->syscall_sp)
-		saved(ret, g->syscall_pc, g->syscall_sp, g->syscall_bp);
+		saved(m, ret, g->syscall_pc, g->syscall_sp, g->syscall_bp);
 	else if (g->sp)
-		saved(ret, g->pc, g->sp, g->bp);
+		saved(m, ret, g->pc, g->sp, g->bp);
 	else
 		return false;
 	return true;
@@ -348,7 +369,7 @@ static int regs_on_thread(struct go_model *m, const struct go_goroutine *g,
 		at.pc = frame.pc;
 		at.sp = frame.sp;
 	}
-	if (!saved_behind_system(g, &mi, ret) && thread)
+	if (!saved_behind_system(m, g, &mi, ret) && thread)
 		from_thread(thread, ret);
 	return 0;
 }
@@ -373,10 +394,8 @@ int go_regs(struct go_model *m, const struct go_goroutine *g, const struct go_th
 		return regs_on_thread(m, g, thread, ret);
 	}
 	if (g->status == GO_SYSCALL && g->syscall_sp)
-		saved(ret, g->syscall_pc, g->syscall_sp, g->syscall_bp);
+		saved(m, ret, g->syscall_pc, g->syscall_sp, g->syscall_bp);
 	else
-		saved(ret, g->pc, g->sp, g->bp);
-	/* One that never ran stands before its first instruction. */
-	ret->pc_exact = ret->pc == g->start_pc;
+		saved(m, ret, g->pc, g->sp, g->bp);
 	return 0;
 }

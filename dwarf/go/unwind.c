@@ -21,6 +21,7 @@ struct unwind {
 	bool system;                     /* on a stack of the thread's, with curg behind */
 	bool first;                      /* no frame has been made yet */
 	const struct go_goroutine *curg; /* whose stack is behind the system stack; NULL: none */
+	uint64_t signal_hi;              /* end of the signal stack sp is on; 0: it is not */
 	uint64_t lo, hi;                 /* the stack sp must stay in; hi 0: not known */
 	unsigned jumps;
 	uint64_t window_at;
@@ -90,7 +91,7 @@ static bool leave_system_stack(struct unwind *u, enum rt_func rt)
 {
 	const struct go_goroutine *g = u->curg;
 
-	if (!u->system || !g || !g->sp || g->sp < g->stack_lo || g->sp >= g->stack_hi)
+	if (!g || !g->sp || g->sp < g->stack_lo || g->sp >= g->stack_hi || u->jumps++ >= JUMPS_MAX)
 		return false;
 	switch (rt) {
 	case RT_SYSTEMSTACK:
@@ -103,6 +104,23 @@ static bool leave_system_stack(struct unwind *u, enum rt_func rt)
 	}
 }
 
+/*
+ * gogo, having loaded the goroutine's sp and about to jump to where it goes on: g.sched.pc still tells where. (It is an assembly
+ * label without a package.)
+ */
+static bool is_in_gogo(const struct unwind *u, const struct go_pcln_func *f)
+{
+	const char *name = go_pclntab_name(&u->m->pcln, f->name_off);
+	return name && strcmp(name, "gogo") == 0 && u->curg && u->curg->pc && u->hi;
+}
+
+static bool is_entry(const struct go_model *m, uint64_t pc)
+{
+	struct go_pcln_func f;
+	return go_pclntab_lookup(&m->pcln, model_linked(m, pc), &f) &&
+	       f.entry == model_linked(m, pc);
+}
+
 /* The frame after one of these was interrupted where it stands. */
 static bool injects_call(const struct go_model *m, enum rt_func rt, const struct go_pcln_func *f)
 {
@@ -112,9 +130,27 @@ static bool injects_call(const struct go_model *m, enum rt_func rt, const struct
 	return name && strncmp(name, "runtime.debugCall", 17) == 0;
 }
 
+/* A handler in C code has no frames to follow, but the signal frame lies above it. */
+static bool find_interrupted(struct unwind *u, struct go_regs *ret)
+{
+	return u->signal_hi > u->sp && signal_frame_scan(u->m, u->sp - 8, u->signal_hi, ret);
+}
+
+static bool leave_signal_stack(struct unwind *u, const struct go_regs *interrupted)
+{
+	if (u->jumps++ >= JUMPS_MAX)
+		return false;
+	/* A second signal may have come while on it: then what it interrupted lies further up. */
+	if (interrupted->sp <= u->sp || interrupted->sp >= u->signal_hi)
+		u->signal_hi = 0;
+	jump_to(u, interrupted->pc, interrupted->sp, true);
+	return true;
+}
+
 /* One activation. Returns GO_UNWIND_DONE with *more set to go on. */
 static enum go_unwind_end step(struct unwind *u, bool *more)
 {
+	struct go_regs interrupted;
 	struct go_pcln_func f;
 	int32_t delta = 0;
 	uint64_t at = model_linked(u->m, u->exact ? u->pc : u->pc - 1);
@@ -123,9 +159,11 @@ static enum go_unwind_end step(struct unwind *u, bool *more)
 	if (!u->pc)
 		return GO_UNWIND_DONE;
 	if (!go_pclntab_lookup(&u->m->pcln, at, &f)) {
-		if (!push_frames(u, 0, NULL, false))
+		bool found = find_interrupted(u, &interrupted);
+		if (!push_frames(u, 0, NULL, found))
 			return GO_UNWIND_FULL;
-		return GO_UNWIND_LOST;
+		*more = found && leave_signal_stack(u, &interrupted);
+		return *more ? GO_UNWIND_DONE : GO_UNWIND_LOST;
 	}
 	enum rt_func rt = rt_at(u->m, f.entry + u->m->bias);
 	if (!go_pclntab_sp_delta(&u->m->pcln, &f, at, &delta) || delta < 0 || delta > DELTA_MAX) {
@@ -136,40 +174,36 @@ static enum go_unwind_end step(struct unwind *u, bool *more)
 
 	bool first = u->first;
 	u->first = false;
-	if (rt == RT_MORESTACK || rt == RT_MORESTACK_NOCTXT || rt == RT_MCALL) {
-		/* They never come back: the goroutine goes on by its saved registers. */
-		if (!push_frames(u, u->sp + (uint64_t)delta + 8, &f, false))
-			return GO_UNWIND_FULL;
-		if (u->jumps++ < JUMPS_MAX &&
-		    leave_system_stack(u, rt == RT_MCALL ? RT_MCALL : RT_MORESTACK)) {
-			*more = true;
-			return GO_UNWIND_DONE;
-		}
-		if (!first)
-			return GO_UNWIND_LOST;
-	} else {
-		if (rt == RT_SYSTEMSTACK && u->jumps < JUMPS_MAX &&
-		    leave_system_stack(u, RT_SYSTEMSTACK)) {
-			u->jumps++;
-			f.flag &= (uint8_t)~GO_FUNC_SP_WRITE;
-		}
-		if (!push_frames(u, u->sp + (uint64_t)delta + 8, &f, rt == RT_SIGTRAMP))
-			return GO_UNWIND_FULL;
+	bool gone = u->system && leave_system_stack(u, rt);
+	if (gone && rt == RT_SYSTEMSTACK)
+		f.flag &= (uint8_t)~GO_FUNC_SP_WRITE;
+	if (gone && rt == RT_MORESTACK) {
+		*more = true;
+		return GO_UNWIND_DONE;
+	}
+	if (!push_frames(u, u->sp + (uint64_t)delta + 8, &f, rt == RT_SIGTRAMP))
+		return GO_UNWIND_FULL;
+	/* Who called it may be running elsewhere by now: the scheduler goes on to the next goroutine from here. */
+	if (u->system && rt == RT_MCALL)
+		return GO_UNWIND_DONE;
+	if (first && is_in_gogo(u, &f)) {
+		u->pc = u->curg->pc;
+		u->exact = is_entry(u->m, u->pc);
+		*more = true;
+		return GO_UNWIND_DONE;
 	}
 	uint64_t ra_at = u->sp + (uint64_t)delta;
 	uint64_t cfa = ra_at + 8;
 
 	if (rt == RT_SIGTRAMP) {
-		struct go_regs interrupted;
-		if (u->jumps++ >= JUMPS_MAX || !signal_frame_read(u->m, cfa, &interrupted))
-			return GO_UNWIND_BROKEN;
-		jump_to(u, interrupted.pc, interrupted.sp, true);
-		*more = true;
-		return GO_UNWIND_DONE;
+		*more = signal_frame_read(u->m, cfa, &interrupted) &&
+			leave_signal_stack(u, &interrupted);
+		return *more ? GO_UNWIND_DONE : GO_UNWIND_BROKEN;
 	}
 	if (f.flag & GO_FUNC_TOP)
 		return GO_UNWIND_DONE;
-	if ((f.flag & GO_FUNC_SP_WRITE) && !first && rt != RT_CGOCALLBACK)
+	/* On the goroutine's own stack it has not switched yet: what it calls before that returns here. */
+	if ((f.flag & GO_FUNC_SP_WRITE) && !first && rt != RT_CGOCALLBACK && (u->system || !u->hi))
 		return GO_UNWIND_LOST;
 	if (cfa <= u->sp || (u->hi && cfa > u->hi))
 		return GO_UNWIND_BROKEN;
@@ -209,6 +243,7 @@ enum go_unwind_end go_unwind(struct go_model *m, const struct go_goroutine *g,
 		.pc = regs->pc,
 		.sp = regs->sp,
 		.exact = regs->pc_exact,
+		.curg = g,
 		.frames = frames,
 		.max = max,
 	};
@@ -220,9 +255,8 @@ enum go_unwind_end go_unwind(struct go_model *m, const struct go_goroutine *g,
 	if (g && g->stack_hi && regs->sp >= g->stack_lo && regs->sp < g->stack_hi) {
 		u.lo = g->stack_lo;
 		u.hi = g->stack_hi;
-	} else if (g) {
-		u.system = true;
-		u.curg = g;
+	} else {
+		u.system = g != NULL;
 	}
 	return unwind(&u, ret_count);
 }
@@ -238,8 +272,6 @@ enum go_unwind_end go_unwind_thread(struct go_model *m, const struct go_thread *
 		.exact = true,
 		.system = thread->where != GO_WHERE_GO,
 		.curg = thread->g.g ? &thread->g : NULL,
-		.lo = thread->stack_lo,
-		.hi = thread->stack_hi,
 		.frames = frames,
 		.max = max,
 	};
@@ -247,6 +279,13 @@ enum go_unwind_end go_unwind_thread(struct go_model *m, const struct go_thread *
 	*ret_count = 0;
 	if (!m->mem || !model_need_functions(m))
 		return GO_UNWIND_BROKEN;
+	/* The end of a system stack that C made is a guess of the runtime's: only a goroutine's bounds are believed. */
+	if (thread->where == GO_WHERE_GO) {
+		u.lo = thread->stack_lo;
+		u.hi = thread->stack_hi;
+	}
+	if (thread->where == GO_WHERE_SIGNAL)
+		u.signal_hi = thread->stack_hi;
 	return unwind(&u, ret_count);
 }
 
