@@ -209,8 +209,11 @@ void task_restart(struct task *task, int signo)
 	/* ESRCH: killed while it was stopped. Its status is on the way, so it counts as running. */
 	task->state = TASK_RUNNING;
 	task->gp_valid = false;
-	task->interrupt_sent = false;
+	task->interrupt_sent = task->interrupt_wanted;
 	task->how.signo = 0;
+	/* The one that was sent may be used up: taken for a trap that was about to come, whose thread goes on from here. */
+	if (task->interrupt_wanted)
+		(void)pt_interrupt(task->tid);
 }
 
 /* The step that was asked for begins only now. Stopped by somebody meanwhile, it is begun at the next resume. */
@@ -261,12 +264,14 @@ void task_stepped(struct task *task)
 	switch (task->how.action) {
 	case RESUME_CONT: task_go(task); return; /* the step was our own affair */
 	case RESUME_RANGE:
-		if (task_gp(task, &gp) == 0 && gp->rip >= task->how.start &&
-		    gp->rip < task->how.end && !task->proc->live->stopping && task->resumed) {
+		if (task_gp(task, &gp) < 0 || gp->rip < task->how.start || gp->rip >= task->how.end ||
+		    task->proc->live->stopping || !task->resumed)
+			break;
+		if (task->interrupt_wanted)
+			live_event(task, (struct stop){ .kind = STOP_INTERRUPT });
+		else
 			task_restart(task, 0);
-			return;
-		}
-		break;
+		return;
 	case RESUME_STEP: break;
 	}
 	live_event(task, (struct stop){ .kind = STOP_STEP, .signo = SIGTRAP });

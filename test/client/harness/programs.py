@@ -96,6 +96,12 @@ class Programs:
             os.rename(new, out)
         return str(out)
 
+    @staticmethod
+    def symbol(program, name):
+        """Where a function is in a program that is not position independent."""
+        done = subprocess.run(["nm", program], capture_output=True, text=True, check=True)
+        return next(int(row.split()[0], 16) for row in done.stdout.splitlines() if row.split()[-1] == name)
+
 
 @functools.lru_cache(None)
 def line(source, mark):
