@@ -17,6 +17,7 @@ enum {
 void gsteps_fini(struct gsteps *steps)
 {
 	free(steps->at);
+	free(steps->last_words);
 	gpoints_forget(&steps->points);
 	*steps = (struct gsteps){ 0 };
 }
@@ -100,14 +101,14 @@ static void add_point(struct inferior *inf, const struct gstep *st, uint64_t add
 
 static uint64_t entry_of(struct inferior *inf, const char *name)
 {
-	return go_func_by_name(gview_model(threadview_gview(inf->view)), name).entry;
+	return go_func_by_name(gview_model(threadview_goroutines(inf->view, NULL)), name).entry;
 }
 
 /* The places on its own stack where it goes on: here if it is parked, else in one of the frames it returns to. */
 static void await_in_frames(struct inferior *inf, struct gstep *st, const struct go_goroutine *g,
 			    const struct go_regs *regs)
 {
-	struct go_model *m = gview_model(threadview_gview(inf->view));
+	struct go_model *m = gview_model(threadview_goroutines(inf->view, NULL));
 	struct go_frame frames[FRAMES_MAX];
 	uint64_t last = 0;
 	size_t n = 0, places = 0;
@@ -124,7 +125,7 @@ static void await_in_frames(struct inferior *inf, struct gstep *st, const struct
 
 static int await(struct inferior *inf, struct gstep *st)
 {
-	struct gview *gv = threadview_gview(inf->view);
+	struct gview *gv = threadview_goroutines(inf->view, NULL);
 	struct go_goroutine g = gview_goroutine(gv, st->id);
 	struct go_regs regs;
 
@@ -223,7 +224,8 @@ void gstep_stopped(struct inferior *inf)
 static bool runs(struct inferior *inf, pid_t tid, const struct gstep *st,
 		 struct go_thread_regs *ret_regs, const struct go_thread **ret)
 {
-	const struct go_thread *at = gview_thread(threadview_gview(inf->view), tid, ret_regs);
+	const struct go_thread *at =
+		gview_thread(threadview_goroutines(inf->view, NULL), tid, ret_regs);
 
 	*ret = at;
 	return at->where == GO_WHERE_GO && at->g.g == st->g && at->g.goid == st->goid;
@@ -291,10 +293,9 @@ static enum gstep_verdict gone(struct session *s, struct gstep *st, struct targe
 	return GSTEP_TELL;
 }
 
-static bool put_message(struct inferior *inf, const struct go_fatal_point *at,
+static bool put_message(struct go_model *m, const struct go_fatal_point *at,
 			const struct user_regs_struct *gp, struct buf *out)
 {
-	struct go_model *m = gview_model(threadview_gview(inf->view));
 	return go_put_fatal(m, at->kind, gp->rax, gp->rbx, out) == 0 && out->len;
 }
 
@@ -302,17 +303,20 @@ static enum gstep_verdict dying(struct session *s, struct inferior *inf, struct 
 				const struct user_regs_struct *gp)
 {
 	struct go_fatal_point points[GO_FATAL_POINTS_MAX];
-	struct go_model *m = gview_model(threadview_gview(inf->view));
+	struct go_model *m = gview_model(threadview_goroutines(inf->view, NULL));
 	size_t n = go_fatal_points(m, points);
-	_cleanup_buf_ struct buf text;
+	_cleanup_buf_ struct buf text = { 0 };
 
 	buf_init(&text, 64 * 1024);
 	for (size_t i = 0; i < n; i++) {
-		if (points[i].entry != gp->rip || !put_message(inf, &points[i], gp, &text))
+		if (points[i].entry != gp->rip || !put_message(m, &points[i], gp, &text))
 			continue;
 		if (text.data[text.len - 1] != '\n')
 			buf_putc(&text, '\n');
 		session_console(s, (const char *)text.data, text.len);
+		const char *words = buf_cstr(&text);
+		free(inf->steps.last_words);
+		inf->steps.last_words = words ? strdup(words) : NULL;
 		break;
 	}
 	/* To a client that has no breakpoint here it is a trap of the program's own. */
@@ -367,6 +371,8 @@ static enum gstep_verdict own_point(struct session *s, struct inferior *inf,
 
 	if (inf->target->ops->gp_read(inf->target, ev->tid, &gp) < 0)
 		return GSTEP_TELL;
+	if (gpoints_find(&inf->steps.points, gp.rip, GPOINT_CATCH))
+		return dying(s, inf, ev, &gp);
 	st = awaited(inf, ev->tid, gp.rip);
 	if (st)
 		return arrived(s, inf, st, gp.rip, ev, ret_id);
@@ -376,8 +382,6 @@ static enum gstep_verdict own_point(struct session *s, struct inferior *inf,
 	st = step_parked(inf, ev->tid, gp.rip);
 	if (st)
 		return done(ev, st, ret_id);
-	if (gpoints_find(&inf->steps.points, gp.rip, GPOINT_CATCH))
-		return dying(s, inf, ev, &gp);
 	if (!ev->stop.unasked)
 		return GSTEP_TELL;
 	run_on(s, inf, ev->tid);
@@ -389,13 +393,6 @@ enum gstep_verdict gstep_event(struct session *s, struct inferior *inf, struct t
 {
 	*ret_id = 0;
 	threadview_resumed(inf->view);
-	if (!threadview_gview(inf->view)) {
-		/* Left over from another view. */
-		if (ev->stop.kind != STOP_SWBREAK || !ev->stop.unasked)
-			return GSTEP_TELL;
-		run_on(s, inf, ev->tid);
-		return GSTEP_DONE;
-	}
 	if (ev->stop.kind == STOP_SWBREAK && ev->stop.internal)
 		return own_point(s, inf, ev, ret_id);
 	if (ev->stop.kind == STOP_STEP)
@@ -407,28 +404,30 @@ enum gstep_verdict gstep_event(struct session *s, struct inferior *inf, struct t
 
 static bool wants(const struct inferior *inf, enum go_fatal kind)
 {
-	const struct gstep_catch *c = &inf->steps.catch;
-
-	if (kind == GO_FATAL_PANIC)
-		return !c->set || c->panic;
-	return kind == GO_FATAL_THROW && (!c->set || c->fatal);
+	const struct view_policy *p = &inf->all->policy;
+	return (kind == GO_FATAL_PANIC && p->catch_panic) ||
+	       (kind == GO_FATAL_THROW && p->catch_fatal);
 }
 
 void gstep_prepare(struct inferior *inf)
 {
 	struct go_fatal_point points[GO_FATAL_POINTS_MAX];
-	struct gview *gv = threadview_gview(inf->view);
+	bool asked = inf->all->policy.catch_asked;
+	struct gview *gv =
+		asked ? threadview_goroutines(inf->view, NULL) : threadview_gview(inf->view);
 
-	if (!gv || inf->steps.caught)
+	if (inf->steps.caught)
+		return;
+	gpoints_remove(&inf->steps.points, inf->target, GPOINT_CATCH, 0);
+	if (!gv)
 		return;
 	size_t n = go_fatal_points(gview_model(gv), points);
-	gpoints_remove(&inf->steps.points, inf->target, GPOINT_CATCH, 0);
 	for (size_t i = 0; i < n; i++) {
 		struct gpoint one = { .addr = points[i].entry, .why = GPOINT_CATCH };
 		struct err err = { 0 };
-		int r = wants(inf, points[i].kind)
-				? gpoints_add(&inf->steps.points, inf->target, &one, &err)
-				: 0;
+		if (!wants(inf, points[i].kind))
+			continue;
+		int r = gpoints_add(&inf->steps.points, inf->target, &one, &err);
 		if (r < 0)
 			log_debug(LOG_GO, "%s cannot be caught: %s", points[i].function,
 				  err_text(&err, r));

@@ -32,19 +32,14 @@ struct gstep {
 	uint64_t depth; /* how far below its stack's upper end it was when it left */
 };
 
-struct gstep_catch {
-	bool panic, fatal; /* wanted */
-	bool set;          /* by the client; else as the view has it */
-};
-
 /* Of one inferior. */
 struct gsteps {
 	struct gstep *at;
 	size_t count, room;
 	struct gpoints points;
-	struct gstep_catch catch;
-	bool caught;     /* the points for catch are in */
-	bool told_limit; /* that not all goroutines are listed */
+	bool caught; /* the points that catch the program's death are as the policy wants them */
+	char *last_words; /* what it said when it was caught; NULL: it was not */
+	bool told_limit;  /* that not all goroutines are listed */
 };
 
 void gsteps_fini(struct gsteps *steps);

@@ -14,7 +14,9 @@ void inferiors_init(struct inferiors *all)
 	*all = (struct inferiors){
 		.policy = { .mode = THREADS_AUTO,
 			    .stable_stacks = true,
-			    .max_goroutines = MAX_GOROUTINES_DEFAULT },
+			    .max_goroutines = MAX_GOROUTINES_DEFAULT,
+			    .catch_panic = true,
+			    .catch_fatal = true },
 	};
 	launching_init(&all->launching);
 }

@@ -1,5 +1,6 @@
 #include "server/monitor.h"
 #include "base/log.h"
+#include "server/monitor_go.h"
 #include "server/server.h"
 #include "server/session.h"
 #include "server/threaddb.h"
@@ -242,6 +243,26 @@ static const struct {
 	  "Where libthread_db is looked for: folders, $sdir, $pdir", set_thread_db_path },
 	{ "show libthread-db-search-path", "", "Show that path", show_thread_db_path },
 	{ "exit", "", "Quit GDBserver", do_exit },
+	{ "goroutines",
+	  " [-r] [-w] [-u] [-s] [label KEY=VALUE] [at FUNC] [-t [DEPTH]] [-g state|func|label] "
+	  "[LIMIT]",
+	  "List goroutines: running, waiting, the user's (default), the runtime's own (-s), with a "
+	  "label,\n    with FUNC on their stack; with stacks (-t), or counted in groups (-g)",
+	  monitor_goroutines },
+	{ "goroutine", " [N]", "All that is known of goroutine N, or of the selected thread's",
+	  monitor_goroutine },
+	{ "panic", "", "What the Go program panics with", monitor_panic },
+	{ "catch", " [panic|fatal on|off]",
+	  "Stop when nobody recovers a panic, when the Go runtime gives up (default on)",
+	  monitor_catch },
+	{ "set threads", " auto|goroutines|os", "What is shown as threads", monitor_set_threads },
+	{ "set max-goroutines", " N", "List at most N goroutines as threads (default 1024)",
+	  monitor_set_max_goroutines },
+	{ "set stable-stacks", " on|off",
+	  "Show a goroutine's stack at addresses that stay when it moves (default on)",
+	  monitor_set_stable_stacks },
+	{ "go", "", "What is known of the Go program, how it was found, and what is missing",
+	  monitor_go },
 };
 
 static void print_help(struct session *s)
@@ -276,7 +297,8 @@ void monitor_command(struct session *s, const char *line)
 		if (!rest)
 			continue;
 		if (commands[i].serve(s, rest)) {
-			reply_ok(&s->reply);
+			if (!s->reply.len) /* an error may have been told in other words */
+				reply_ok(&s->reply);
 			return;
 		}
 		print_help(s);

@@ -53,7 +53,7 @@ void threadview_free(struct threadview *v)
 
 static uint64_t entry_point(struct target *t)
 {
-	_cleanup_buf_ struct buf auxv;
+	_cleanup_buf_ struct buf auxv = { 0 };
 	uint64_t entry = 0;
 
 	buf_init(&auxv, AUXV_MAX);
@@ -109,12 +109,12 @@ static void look(struct threadview *v)
 		log_debug(LOG_GO, "process %d: %s", (int)v->target->pid, err_text(&v->why_not, r));
 }
 
-struct go_model *threadview_model(struct threadview *v, struct err *err)
+struct gview *threadview_goroutines(struct threadview *v, struct err *err)
 {
 	look(v);
-	if (!v->model && err)
+	if (!v->gview && err)
 		*err = v->why_not;
-	return v->model;
+	return v->gview;
 }
 
 struct gview *threadview_gview(struct threadview *v)

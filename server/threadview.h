@@ -32,7 +32,9 @@ struct view_policy {
 	bool suits;    /* THREADS_AUTO: this client is to see goroutines */
 	bool non_stop; /* goroutines cannot be told while some threads run: OS threads are shown */
 	bool stable_stacks;
-	size_t max_goroutines; /* listed at most */
+	size_t max_goroutines;         /* listed at most */
+	bool catch_panic, catch_fatal; /* a Go program that is about to die stops */
+	bool catch_asked;              /* also where OS threads are shown */
 };
 
 /* Borrows the target and the policy. NULL: no memory. */
@@ -45,8 +47,8 @@ void threadview_resumed(struct threadview *v);
 void threadview_execed(struct threadview *v);
 /* The goroutine view if it is in force, else NULL. */
 struct gview *threadview_gview(struct threadview *v);
-/* What is known of the Go program, whichever view is in force; NULL: it is none, err (may be NULL) says why. */
-struct go_model *threadview_model(struct threadview *v, struct err *err);
+/* The same, whichever view is in force; NULL: it is no Go program, err (may be NULL) says why. */
+struct gview *threadview_goroutines(struct threadview *v, struct err *err);
 
 /* The listing: after = 0 begins; 0 in *ret ends. */
 int threadview_next(struct threadview *v, int64_t after, int64_t *ret);
