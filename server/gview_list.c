@@ -69,7 +69,7 @@ static bool wanted(const struct gview *gv, const struct go_goroutine *g)
 	/* A C thread's spare one, when nobody looked at its M. */
 	if (!g->start_pc && !g->on_thread)
 		return false;
-	return !g->system || g->on_thread;
+	return !g->system;
 }
 
 static int choose(void *ctx, const struct go_goroutine *g)
@@ -100,7 +100,7 @@ static struct go_goroutine *chosen(const struct gview *gv, uint64_t g)
 	return NULL;
 }
 
-/* What the threads say of themselves counts; and whoever runs is listed, whatever the limit: the OS thread would be missing. */
+/* What the threads say of themselves counts; and whoever runs is listed, whatever the limit. */
 static int add_running(struct gview *gv)
 {
 	for (size_t i = 0; i < gv->n_seen; i++) {
@@ -108,7 +108,7 @@ static int add_running(struct gview *gv)
 		struct go_goroutine *have = at->g.g ? chosen(gv, at->g.g) : NULL;
 		if (have)
 			*have = at->g;
-		if (have || !at->g.g || at->where != GO_WHERE_GO)
+		if (have || at->where != GO_WHERE_GO || !wanted(gv, &at->g))
 			continue;
 		if (gview_room(&gv->gs, sizeof(*gv->gs), gv->n_gs, &gv->gs_room) < 0)
 			return -ENOMEM;
@@ -137,6 +137,20 @@ static int add_id(struct gview *gv, int64_t id)
 	return 0;
 }
 
+/*
+ * Is there something to see for a person? Threads that idle or work for the runtime alone are in the scheduler at one stop and
+ * in a goroutine at the next: listed, they would come and go with every step, and the client would say so each time.
+ */
+static bool worth_listing(struct gview *gv, const struct seen *s, int64_t id)
+{
+	if (!gview_ready(gv))
+		return true;
+	if (id < VIEW_ID_OS || id >= VIEW_ID_BIG)
+		return false;
+	return id == gv->preferred || s->at.where != GO_WHERE_SYSTEM ||
+	       (s->at.g.g && !s->at.g.system);
+}
+
 static int number(struct gview *gv)
 {
 	int r = 0;
@@ -147,9 +161,7 @@ static int number(struct gview *gv)
 		r = add_id(gv, gview_id_of_goid(gv, gv->gs[i].goid));
 	for (size_t i = 0; i < gv->n_seen && r == 0; i++) {
 		int64_t id = gview_id_of(gv, gv->seen[i].tid);
-		if (id > VIEW_ID_OS && id < VIEW_ID_BIG)
-			r = add_id(gv, id);
-		else if (!gview_ready(gv))
+		if (worth_listing(gv, &gv->seen[i], id))
 			r = add_id(gv, id);
 	}
 	qsort(gv->ids, gv->n_ids, sizeof(*gv->ids), by_id);

@@ -231,6 +231,9 @@ static int apply_rules(struct inferior *inf, const struct option_rule *rules, si
 {
 	int64_t id = 0;
 
+	/* What the runtime does with its threads is no news about goroutines. */
+	if (threadview_gview(inf->view))
+		return 0;
 	while (threadview_next(inf->view, id, &id) == 0 && id) {
 		size_t i = count;
 		while (i > 0 && !threadid_covers(rules[i - 1].who, session_id(inf, id)))

@@ -36,6 +36,8 @@ void on_pass_signals(struct session *s, struct args *a)
 	if (!take_set(s, a, &set))
 		return;
 	s->pass = set;
+	if (!sigisemptyset(&set))
+		s->sigurg_asked = !sigismember(&set, SIGURG);
 	session_update_signals(s);
 	reply_ok(&s->reply);
 }

@@ -266,6 +266,7 @@ void resume_threads(struct session *s, struct actions *list)
 	} else {
 		reply_ok(&s->reply);
 	}
+	session_update_signals(s);
 	for (struct inferior *inf = s->inferiors->first; inf; inf = inf->next)
 		threadview_resumed(inf->view);
 	s->tracer->ops->commit(s->tracer, !s->non_stop);

@@ -286,13 +286,22 @@ void session_update_events(struct session *s)
 	s->tracer->ops->set_events(s->tracer, &which);
 }
 
+/*
+ * Go's runtime preempts by it: unless the user asks for it by name it stops nobody. gdb names it among the signals that pass, but
+ * names none while it steps; lldb stops at it although nobody said so.
+ */
+static bool owns_sigurg(const struct session *s)
+{
+	return session_is_lldb(s) || (s->inferiors->policy.suits && !s->sigurg_asked);
+}
+
 void session_update_signals(struct session *s)
 {
 	sigset_t set = s->pass;
 
 	if (!s->tracer)
 		return;
-	for (struct inferior *inf = s->inferiors->first; inf && session_is_lldb(s); inf = inf->next)
+	for (struct inferior *inf = s->inferiors->first; inf && owns_sigurg(s); inf = inf->next)
 		if (inferior_is_go(inf))
 			sigaddset(&set, SIGURG);
 	s->tracer->ops->set_pass_signals(s->tracer, &set);
@@ -312,8 +321,7 @@ void session_know_client(struct session *s)
 
 	if (s->client.kind == CLIENT_UNKNOWN && (s->thread_suffix || (o && o->lldb_client)))
 		s->client.kind = CLIENT_LLDB;
-	s->inferiors->policy.suits =
-		s->client.kind == CLIENT_GDB || s->client.kind == CLIENT_LLDB;
+	s->inferiors->policy.suits = s->client.kind == CLIENT_GDB || s->client.kind == CLIENT_LLDB;
 	s->dialect.client = s->client.kind;
 	s->dialect.native_signals = s->client.kind == CLIENT_LLDB;
 	layout = s->client.kind == CLIENT_DELVE ? TDESC_DELVE : TDESC_GDB;

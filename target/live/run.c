@@ -377,7 +377,9 @@ void live_commit(struct tracer *tr, bool pending_first)
 			task->how.signo = 0;
 		}
 	}
-	live_release(live, true);
+	/* The event that kept the others back was nobody's business: now they run. */
+	live_release(live, !(start && live->kept_back));
+	live->kept_back = !start;
 	if (pending_first && !live->resumed_count && !live->queue_len && !live->told_len &&
 	    live->procs)
 		live_tell(live, live->procs, live->procs->base.pid,
@@ -406,6 +408,7 @@ void live_stop_all(struct tracer *tr)
 		}
 	}
 	live->queue_len = 0;
+	live->kept_back = false;
 }
 
 static int run_interrupt(struct target *t, pid_t tid)

@@ -158,6 +158,7 @@ struct live {
 	size_t stray_len, stray_cap;
 	int sigfd;
 	bool stopping; /* stop_all() at work: nobody is restarted */
+	bool kept_back; /* tasks that are meant to run were not started, for an event that comes first */
 	size_t resumed_count;
 	struct task *over_in_place;
 	bool release_due; /* it has finished: those who waited may run */
