@@ -266,8 +266,10 @@ void resume_threads(struct session *s, struct actions *list)
 	} else {
 		reply_ok(&s->reply);
 	}
-	session_update_signals(s);
-	for (struct inferior *inf = s->inferiors->first; inf; inf = inf->next)
+	for (struct inferior *inf = s->inferiors->first; inf; inf = inf->next) {
+		if (threadview_gview(inf->view) && !s->signals_of_go)
+			session_update_signals(s);
 		threadview_resumed(inf->view);
+	}
 	s->tracer->ops->commit(s->tracer, !s->non_stop);
 }

@@ -303,7 +303,7 @@ void session_update_signals(struct session *s)
 		return;
 	for (struct inferior *inf = s->inferiors->first; inf && owns_sigurg(s); inf = inf->next)
 		if (inferior_is_go(inf))
-			sigaddset(&set, SIGURG);
+			sigaddset(&set, SIGURG), s->signals_of_go = true;
 	s->tracer->ops->set_pass_signals(s->tracer, &set);
 }
 

@@ -69,6 +69,7 @@ struct session {
 	bool resumed;       /* the client has let something run */
 	enum session_on_loss on_loss;
 	sigset_t pass;            /* QPassSignals */
+	bool signals_of_go;       /* the tracer has been told of Go's own signals */
 	bool sigurg_asked;        /* a list of signals that pass was sent, and SIGURG was not in it */
 	struct saved_regs *saved; /* QSaveRegisterState */
 	uint64_t saved_count;
