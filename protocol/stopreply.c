@@ -161,7 +161,7 @@ static void put_for_gdb(struct buf *b, const struct stop_reply *sr,
 static void put_name(struct buf *b, const char *name)
 {
 	for (const char *p = name; *p; p++) {
-		if (*p <= ' ' || *p > '~' || strchr("$#+-*:;,{}", *p)) {
+		if (*p < ' ' || *p > '~' || strchr("$#+-*:;,{}", *p)) {
 			put_hex_key(b, "hexname", name);
 			return;
 		}

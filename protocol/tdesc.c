@@ -17,7 +17,8 @@ enum section {
 	PKEYS,
 	PL3_SSP,
 	SECTIONS,
-	NO_SECTION = SECTIONS, /* not in GDB's layout */
+	WHOLE_YMM = SECTIONS, /* not in GDB's layout */
+	PART,                 /* of another register */
 };
 
 enum group {
@@ -76,6 +77,17 @@ struct family {
 		.group = (group_), .view = (view_), .bits = (bits_), .dwarf = (dwarf_),      \
 		.name = (name_), .type = (type_)                                             \
 	}
+
+#define ONE_PART(reg, bits_, name_)                                                              \
+	{                                                                                        \
+		.first = (reg), .count = 1, .section = PART, .bits = (bits_), .dwarf = NO_DWARF, \
+		.name = (name_), .type = "int" #bits_                                            \
+	}
+#define PARTS(reg, bits, a, b, c, d, e, f, g, h)                                            \
+	ONE_PART(reg, bits, a), ONE_PART((reg) + 1, bits, b), ONE_PART((reg) + 2, bits, c), \
+		ONE_PART((reg) + 3, bits, d), ONE_PART((reg) + 4, bits, e),                 \
+		ONE_PART((reg) + 5, bits, f), ONE_PART((reg) + 6, bits, g),                 \
+		ONE_PART((reg) + 7, bits, h)
 
 /* In the order of ids, which is GDB's order of numbers. */
 static const struct family families[] = {
@@ -167,7 +179,18 @@ static const struct family families[] = {
 	  .dwarf = NO_DWARF,
 	  .name = "pl3_ssp",
 	  .type = "data_ptr" },
-	MANY(TDESC_YMM0, 16, 0, NO_SECTION, VECTOR, BYTES, 256, NO_DWARF, "ymm%u", "vec256"),
+	MANY(TDESC_YMM0, 16, 0, WHOLE_YMM, VECTOR, BYTES, 256, NO_DWARF, "ymm%u", "vec256"),
+	PARTS(TDESC_EAX, 32, "eax", "ebx", "ecx", "edx", "esi", "edi", "ebp", "esp"),
+	MANY(TDESC_R8D, 8, 8, PART, GENERAL, HEX, 32, NO_DWARF, "r%ud", "int32"),
+	PARTS(TDESC_AX, 16, "ax", "bx", "cx", "dx", "si", "di", "bp", "sp"),
+	MANY(TDESC_R8W, 8, 8, PART, GENERAL, HEX, 16, NO_DWARF, "r%uw", "int16"),
+	ONE_PART(TDESC_AH, 8, "ah"),
+	ONE_PART(TDESC_AH + 1, 8, "bh"),
+	ONE_PART(TDESC_AH + 2, 8, "ch"),
+	ONE_PART(TDESC_AH + 3, 8, "dh"),
+	PARTS(TDESC_AL, 8, "al", "bl", "cl", "dl", "sil", "dil", "bpl", "spl"),
+	MANY(TDESC_R8L, 8, 8, PART, GENERAL, HEX, 8, NO_DWARF, "r%ul", "int8"),
+	MANY(TDESC_MM0, 8, 0, PART, FLOAT, BYTES, 64, NO_DWARF, "mm%u", "uint64"),
 };
 
 /* The types a feature's registers name; GDB looks a type up in its own feature only. */
@@ -242,17 +265,30 @@ static const struct family *family_of(unsigned id)
 	return &families[lo];
 }
 
-/* Delve is shown whole ymm registers instead of halves, and nothing of AVX-512. */
+/* Delve and lldb are shown whole ymm registers instead of halves, and nothing of AVX-512. */
 static bool is_listed(const struct family *f, unsigned features, enum tdesc_layout layout)
 {
-	bool whole_ymm = layout == TDESC_DELVE && features & TDESC_AVX;
+	bool whole_ymm = layout != TDESC_GDB && features & TDESC_AVX;
 
-	if (f->section == NO_SECTION)
+	if (f->section == WHOLE_YMM)
 		return whole_ymm;
-	if (layout == TDESC_DELVE && (f->section == AVX || f->section == AVX512))
+	if (f->section == PART)
+		return layout == TDESC_LLDB;
+	if (layout != TDESC_GDB && (f->section == AVX || f->section == AVX512))
 		return false;
 	unsigned needs = sections[f->section].feature;
 	return !needs || features & needs;
+}
+
+/* What gdb calls eflags lldb calls rflags; the other name goes with it. */
+static const char *name_in(const struct family *f, enum tdesc_layout layout)
+{
+	return f->alt && layout == TDESC_LLDB ? f->alt : f->name;
+}
+
+static const char *alt_in(const struct family *f, enum tdesc_layout layout)
+{
+	return f->alt && layout == TDESC_LLDB ? f->name : f->alt;
 }
 
 static void add_reg(struct tdesc *t, const struct family *f, unsigned i)
@@ -268,37 +304,51 @@ static void add_reg(struct tdesc *t, const struct family *f, unsigned i)
 	if (f->count > 1)
 		snprintf(reg->name, sizeof(reg->name), f->name, f->index + i);
 	else
-		snprintf(reg->name, sizeof(reg->name), "%s", f->name);
+		snprintf(reg->name, sizeof(reg->name), "%s", name_in(f, t->layout));
 	t->numbers[reg->id] = reg->number;
 	t->count++;
 }
 
+/* Families whose registers lie in those of another one, in the same order. */
+static const struct {
+	uint16_t first, count, in, at; /* at: bytes from the container's first */
+} contained[] = {
+	{ TDESC_XMM0, 16, TDESC_YMM0, 0 }, { TDESC_EAX, 16, TDESC_RAX, 0 },
+	{ TDESC_AX, 16, TDESC_RAX, 0 },    { TDESC_AH, 4, TDESC_RAX, 1 },
+	{ TDESC_AL, 16, TDESC_RAX, 0 },    { TDESC_MM0, 8, TDESC_ST0, 0 },
+};
+
 static bool is_contained(const struct tdesc *t, const struct tdesc_reg *reg,
-			 unsigned *ret_container)
+			 unsigned *ret_container, unsigned *ret_at)
 {
-	if (reg->id < TDESC_XMM0 || reg->id > TDESC_XMM15 || t->numbers[TDESC_YMM0] == TDESC_NONE)
-		return false;
-	*ret_container = t->numbers[TDESC_YMM0] + (unsigned)(reg->id - TDESC_XMM0);
-	return true;
+	for (size_t i = 0; i < ARRAY_SIZE(contained); i++) {
+		unsigned k = reg->id - (unsigned)contained[i].first;
+		if (k >= contained[i].count || t->numbers[contained[i].in + k] == TDESC_NONE)
+			continue;
+		*ret_container = t->numbers[contained[i].in + k];
+		*ret_at = contained[i].at;
+		return true;
+	}
+	return false;
 }
 
 static void place_regs(struct tdesc *t)
 {
-	unsigned container;
+	unsigned container, at;
 
 	for (size_t i = 0; i < t->count; i++) {
 		struct tdesc_reg *reg = &t->regs[i];
-		if (is_contained(t, reg, &container))
+		if (is_contained(t, reg, &container, &at))
 			continue;
 		reg->offset = (uint16_t)t->size;
 		t->size += reg->size;
 	}
 	for (size_t i = 0; i < t->count; i++) {
 		struct tdesc_reg *reg = &t->regs[i];
-		if (!is_contained(t, reg, &container))
+		if (!is_contained(t, reg, &container, &at))
 			continue;
 		reg->container = (uint16_t)container;
-		reg->offset = t->regs[container].offset;
+		reg->offset = (uint16_t)(t->regs[container].offset + at);
 	}
 	assert(t->size <= TDESC_SIZE_MAX);
 }
@@ -330,7 +380,7 @@ const struct tdesc_reg *tdesc_by_id(const struct tdesc *t, enum tdesc_id id)
 const struct tdesc_reg *tdesc_by_name(const struct tdesc *t, const char *name)
 {
 	for (size_t i = 0; i < t->count; i++) {
-		const char *alt = family_of(t->regs[i].id)->alt;
+		const char *alt = alt_in(family_of(t->regs[i].id), t->layout);
 		if (!strcmp(t->regs[i].name, name) || (alt && !strcmp(alt, name)))
 			return &t->regs[i];
 	}
@@ -361,23 +411,29 @@ static int dwarf_number(const struct family *f, const struct tdesc_reg *reg)
 	return f->dwarf == NO_DWARF ? NO_DWARF : f->dwarf + (reg->id - f->first);
 }
 
-static void put_reg_xml(struct buf *b, const struct family *f, const struct tdesc_reg *reg)
+static void put_reg_xml(struct buf *b, const struct tdesc *t, const struct family *f,
+			const struct tdesc_reg *reg)
 {
 	int dwarf = dwarf_number(f, reg);
 
 	buf_printf(b, "<reg name=\"%s\" bitsize=\"%u\" type=\"%s\" regnum=\"%u\"", reg->name,
 		   f->bits, f->type, reg->number);
-	if (f->gdb_group)
+	if (t->layout == TDESC_LLDB)
+		buf_printf(b, " group=\"%s\"", group_names[f->group]);
+	else if (f->gdb_group)
 		buf_printf(b, " group=\"%s\"", f->gdb_group);
 	/* What follows only lldb reads. */
 	buf_printf(b, " offset=\"%u\" encoding=\"%s\" format=\"%s\" group_id=\"%d\"", reg->offset,
 		   encoding(f), format(f), f->group + 1);
 	if (f->alt)
-		buf_printf(b, " altname=\"%s\"", f->alt);
+		buf_printf(b, " altname=\"%s\"", alt_in(f, t->layout));
 	if (f->generic)
 		buf_printf(b, " generic=\"%s\"", f->generic);
 	if (dwarf != NO_DWARF)
 		buf_printf(b, " dwarf_regnum=\"%d\" ehframe_regnum=\"%d\"", dwarf, dwarf);
+	if (reg->container != TDESC_NONE)
+		buf_printf(b, " value_regnums=\"%u\" invalidate_regnums=\"%u\"", reg->container,
+			   reg->container);
 	buf_puts(b, "/>\n");
 }
 
@@ -389,13 +445,30 @@ static void put_section(struct buf *b, const struct tdesc *t, enum section secti
 	for (size_t i = 0; i < t->count; i++) {
 		const struct family *f = family_of(t->regs[i].id);
 		if (f->section == section)
-			put_reg_xml(b, f, &t->regs[i]);
+			put_reg_xml(b, t, f, &t->regs[i]);
 	}
 	buf_puts(b, "</feature>\n");
 }
 
+/* As lldb-server has it: one feature, an architecture in lldb's own words, sets named in full. */
+static void put_lldb_xml(struct buf *b, const struct tdesc *t)
+{
+	buf_puts(b, "<?xml version=\"1.0\"?>\n<target version=\"1.0\">\n"
+		    "<architecture>x86_64</architecture>\n<feature>\n");
+	for (enum section s = 0; s < SECTIONS; s++)
+		if (sections[s].flags)
+			put_flags(b, sections[s].flags_name, sections[s].flags);
+	for (size_t i = 0; i < t->count; i++)
+		put_reg_xml(b, t, family_of(t->regs[i].id), &t->regs[i]);
+	buf_puts(b, "</feature>\n</target>\n");
+}
+
 void tdesc_put_xml(struct buf *b, const struct tdesc *t)
 {
+	if (t->layout == TDESC_LLDB) {
+		put_lldb_xml(b, t);
+		return;
+	}
 	buf_puts(b, "<?xml version=\"1.0\"?>\n<!DOCTYPE target SYSTEM \"gdb-target.dtd\">\n"
 		    "<target version=\"1.0\">\n<architecture>i386:x86-64</architecture>\n"
 		    "<osabi>GNU/Linux</osabi>\n<groups>\n");
@@ -420,7 +493,7 @@ void tdesc_put_register_info(struct buf *b, const struct tdesc *t, uint64_t numb
 	int dwarf = dwarf_number(f, reg);
 	buf_printf(b, "name:%s;", reg->name);
 	if (f->alt)
-		buf_printf(b, "alt-name:%s;", f->alt);
+		buf_printf(b, "alt-name:%s;", alt_in(f, t->layout));
 	buf_printf(b, "bitsize:%u;offset:%u;encoding:%s;format:%s;set:%s;", f->bits, reg->offset,
 		   encoding(f), format(f), group_names[f->group]);
 	if (dwarf != NO_DWARF)

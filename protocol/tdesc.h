@@ -5,11 +5,13 @@
  * on which features the machine has, because GDB numbers registers through all features in order. A
  * struct tdesc is that numbering for one machine.
  *
- * Two layouts. TDESC_GDB is GDB's: names, order, numbers and sizes of gdbserver, plus attributes
+ * Three layouts. TDESC_GDB is GDB's: names, order, numbers and sizes of gdbserver, plus attributes
  * lldb reads and gdb ignores; the upper halves of ymm are registers of their own (ymm0h).
  * TDESC_DELVE serves Delve, which knows only qRegisterInfo and wants ymm0 as 32 consecutive bytes
  * with xmm0 contained in them: ymm registers follow the general ones, xmm share their bytes,
- * AVX-512 is left out.
+ * AVX-512 is left out. TDESC_LLDB is the same with the parts of registers that lldb-server lists,
+ * too (eax, ax, ah, al, mm0): lldb makes them up itself only when it knows the processor before it
+ * reads the list, which it does not when it attaches.
  *
  * Source: GDB's org.gnu.gdb.i386.* features ("Debugging with GDB", i386 Features); DWARF numbers
  * from the x86-64 psABI; LLDB's description of qRegisterInfo and of the attributes of <reg>.
@@ -32,6 +34,7 @@ enum tdesc_feature {
 enum tdesc_layout {
 	TDESC_GDB,
 	TDESC_DELVE,
+	TDESC_LLDB,
 };
 
 /* Ids: up to TDESC_PL3_SSP they equal GDB's numbers when every feature is present. Families are
@@ -84,8 +87,17 @@ enum tdesc_id {
 	TDESC_PKRU,
 	TDESC_PL3_SSP_REG,
 	TDESC_YMM0,
-	TDESC_YMM15 = TDESC_YMM0 + 15, /* TDESC_DELVE only: 32 bytes, the lower 16 are xmm */
-	TDESC_IDS,
+	TDESC_YMM15 = TDESC_YMM0 + 15, /* not TDESC_GDB: 32 bytes, the lower 16 are xmm */
+	/* Parts of other registers; TDESC_LLDB only. In the order of what they are parts of. */
+	TDESC_EAX,
+	TDESC_R8D = TDESC_EAX + 8,
+	TDESC_AX = TDESC_EAX + 16,
+	TDESC_R8W = TDESC_AX + 8,
+	TDESC_AH = TDESC_AX + 16,
+	TDESC_AL = TDESC_AH + 4,
+	TDESC_R8L = TDESC_AL + 8,
+	TDESC_MM0 = TDESC_AL + 16,
+	TDESC_IDS = TDESC_MM0 + 8,
 };
 
 enum {
@@ -99,7 +111,7 @@ struct tdesc_reg {
 	uint16_t id;
 	uint16_t number;    /* in p, P, stop replies, agent expressions */
 	uint16_t size;      /* bytes */
-	uint16_t offset;    /* in the g packet, bytes */
+	uint16_t offset;    /* in the g packet, bytes; inside its container's when it has one */
 	uint16_t container; /* number of the register whose bytes it shares, TDESC_NONE otherwise */
 	char name[12];
 };
@@ -122,7 +134,7 @@ const struct tdesc_reg *tdesc_by_id(const struct tdesc *t, enum tdesc_id id);
 /* Also by alternative name: rflags. */
 const struct tdesc_reg *tdesc_by_name(const struct tdesc *t, const char *name);
 
-/* The whole of target.xml, no includes; about 10 to 25 kB. Only for TDESC_GDB. */
+/* The whole of target.xml, no includes; about 10 to 30 kB. Only for TDESC_GDB and TDESC_LLDB. */
 void tdesc_put_xml(struct buf *b, const struct tdesc *t);
 
 /* The answer to qRegisterInfo: key:value; text, or E45 past the last register. */

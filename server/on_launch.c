@@ -160,6 +160,8 @@ static void put_started(struct session *s, struct inferior *inf)
 	int64_t id = threadview_main(inf->view);
 
 	session_select(s, inf, id);
+	if (session_is_lldb(s))
+		session_update_signals(s);
 	s->inferiors->last = (struct target_event){ 0 };
 	stops_put_state(s, inf, id, &s->reply);
 }
@@ -311,6 +313,8 @@ void on_launch_words(struct session *s, struct args *a)
 	struct inferior *inf = r == 0 ? launch(s, &err) : NULL;
 	if (inf) {
 		session_select(s, inf, threadview_main(inf->view));
+		if (session_is_lldb(s))
+			session_update_signals(s);
 		s->inferiors->last = (struct target_event){ 0 };
 		s->launch_error[0] = 0;
 		reply_ok(&s->reply);

@@ -163,7 +163,7 @@ void on_vstopped(struct session *s, struct args *a)
 	if (s->non_stop)
 		stops_acknowledge(s);
 	else
-		session_error(s, 1);
+		session_error(s, session_is_lldb(s) ? 0xff : 1);
 }
 
 void on_ctrl_c(struct session *s, struct args *a)

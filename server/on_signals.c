@@ -19,11 +19,11 @@ static bool take_set(struct session *s, struct args *a, sigset_t *ret)
 {
 	sigemptyset(ret);
 	args_skip(a, ':');
-	while (args_left(a)) {
+	while (args_left(a) && args_peek(a) != ' ') {
 		int signo = stop_reply_linux_signal((int)args_hex_max(a, 0xffff), &s->dialect);
 		if (signo > 0)
 			add_signal(ret, signo);
-		if (args_left(a))
+		if (args_left(a) && args_peek(a) != ' ')
 			args_skip(a, ';');
 	}
 	return args_ok(a);

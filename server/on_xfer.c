@@ -254,6 +254,7 @@ static void serve_read(struct session *s, struct args *a, const struct xfer_obje
 	args_skip(a, ',');
 	uint64_t len = args_hex_u64(a);
 
+	args_accept(a, ':'); /* lldb's own tests close it with one */
 	if (!args_done(a)) {
 		args_fail(a);
 		return;

@@ -119,7 +119,8 @@ static bool start_thread(struct session *s, struct inferior *inf, pid_t tid,
 			 const struct resume *how)
 {
 	/* It has something to tell first. */
-	if (s->non_stop && stops_is_queued(s, inf->pid, threadview_id_of(inf->view, tid)))
+	if (s->non_stop && !session_is_lldb(s) &&
+	    stops_is_queued(s, inf->pid, threadview_id_of(inf->view, tid)))
 		return false;
 
 	int r = inf->target->ops->run->resume(inf->target, tid, how);
@@ -219,6 +220,37 @@ static size_t apply(struct session *s, struct inferior *inf, struct actions *lis
 	return started;
 }
 
+static bool runs(struct inferior *inf)
+{
+	struct thread_info info;
+	pid_t tid = 0;
+
+	while (inf->target->ops->next_thread(inf->target, tid, &tid) == 0 && tid)
+		if (inf->target->ops->thread_info(inf->target, tid, &info) == 0 && !info.stopped)
+			return true;
+	return false;
+}
+
+/*
+ * lldb's non-stop (stops.c): a process runs or stands still as a whole, so one that runs cannot be resumed and no single thread
+ * stopped. The numbers are lldb-server's.
+ */
+static int refuse_for_lldb(struct session *s, const struct actions *list)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		const struct action *a = &list->at[i];
+		struct inferior *inf = a->who.pid > 0 ? inferiors_by_pid(s->inferiors, a->who.pid)
+						      : session_inferior(s);
+		if (a->stop && a->who.tid > 0)
+			return 0x03;
+		if (!a->stop && inf && runs(inf))
+			return 0x37;
+		if (!a->stop && inf)
+			stops_forget(s, inf->pid);
+	}
+	return 0;
+}
+
 static void tell_stuck(struct session *s, const struct action *one)
 {
 	struct inferior *inf = inferiors_by_pid(s->inferiors, one->who.pid);
@@ -232,7 +264,12 @@ void resume_threads(struct session *s, struct actions *list)
 {
 	struct action *stuck = NULL;
 	size_t started = 0;
+	int refusal = s->non_stop && session_is_lldb(s) ? refuse_for_lldb(s, list) : 0;
 
+	if (refusal) {
+		session_error(s, refusal);
+		return;
+	}
 	if (s->running) {
 		session_error(s, 1);
 		return;

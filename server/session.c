@@ -309,6 +309,17 @@ void session_update_signals(struct session *s)
 
 /* --- who the client is --- */
 
+/* Delve does not pass on what a thread had got when it attached: that signal is for the first resume to tell. */
+static void keep_first_signal(struct session *s)
+{
+	struct target_event *last = &s->inferiors->last;
+
+	if (s->resumed || !s->tracer || !last->target || last->stop.kind != STOP_SIGNAL)
+		return;
+	s->tracer->ops->push_back(s->tracer, last);
+	*last = (struct target_event){ 0 };
+}
+
 /*
  * lldb asks for thread suffixes before it says anything of itself; and where we were started as lldb-server, a client that says
  * nothing of itself expects one.
@@ -324,14 +335,20 @@ void session_know_client(struct session *s)
 	s->inferiors->policy.suits = s->client.kind == CLIENT_GDB || s->client.kind == CLIENT_LLDB;
 	s->dialect.client = s->client.kind;
 	s->dialect.native_signals = s->client.kind == CLIENT_LLDB;
-	layout = s->client.kind == CLIENT_DELVE ? TDESC_DELVE : TDESC_GDB;
+	layout = s->client.kind == CLIENT_DELVE  ? TDESC_DELVE
+		 : s->client.kind == CLIENT_LLDB ? TDESC_LLDB
+						 : TDESC_GDB;
 	if (layout != s->regs.tdesc.layout) {
 		x86_features_detect(&cpu);
 		regmap_init(&s->regs, &cpu, layout);
 	}
+	if (!session_is_lldb(s))
+		return;
 	/* Delve expands no runs in binary replies, and lldb-server sends none. */
-	if (session_is_lldb(s))
-		conn_set_rle(s->conn, false);
+	conn_set_rle(s->conn, false);
+	session_update_signals(s);
+	if (s->client.kind == CLIENT_DELVE)
+		keep_first_signal(s);
 }
 
 /* --- interrupt --- */

@@ -201,11 +201,16 @@ void stops_put_state(struct session *s, struct inferior *inf, int64_t id, struct
 	put_stopped(s, inf, id, &sr, b);
 }
 
+static void forget_steps_of(struct inferior *inf)
+{
+	for (size_t i = 0; i < inf->note_count; i++)
+		inf->notes[i].is_doing = false;
+}
+
 static void forget_steps(struct inferiors *all)
 {
 	for (struct inferior *inf = all->first; inf; inf = inf->next)
-		for (size_t i = 0; i < inf->note_count; i++)
-			inf->notes[i].is_doing = false;
+		forget_steps_of(inf);
 }
 
 void stops_settle(struct session *s)
@@ -290,8 +295,11 @@ static void go_on(struct session *s, struct inferior *inf, const struct target_e
 		let_child_go(s->tracer, ev->stop.child_pid);
 	if (ev->stop.kind == STOP_CLONE)
 		resume_plain(t, ev->stop.child_tid);
-	if (ev->stop.kind == STOP_EXEC)
+	if (ev->stop.kind == STOP_EXEC) {
 		inferior_execed(inf);
+		if (session_is_lldb(s))
+			session_update_signals(s);
+	}
 	threadview_resumed(inf->view);
 	if (note && note->is_doing)
 		t->ops->run->resume(t, ev->tid, &note->doing);
@@ -344,14 +352,10 @@ static void queue_remove(struct session *s, size_t i)
 	memmove(&s->queue[i], &s->queue[i + 1], (s->queued - i) * sizeof(*s->queue));
 }
 
-static void queue_and_notify(struct session *s, struct threadid id, int64_t child, bool final,
-			     const struct buf *text)
+/* Announces the first that is queued, unless one was announced and not acknowledged. */
+static void notify(struct session *s)
 {
-	if (queue_put(s, id, child, final, text) < 0) {
-		log_debug(LOG_STOP, "no memory to queue a stop: it is not told");
-		return;
-	}
-	if (s->notified)
+	if (s->notified || !s->queued)
 		return;
 	_cleanup_buf_ struct buf note = { 0 };
 	buf_init(&note, SESSION_PACKET_MAX);
@@ -392,21 +396,48 @@ static bool let_run(struct inferior *inf, int64_t id)
 	       t->ops->run->resume(t, tid, &(struct resume){ .action = RESUME_CONT }) == 0;
 }
 
-/* false: it was let run instead. */
-static bool enumerate_thread(struct session *s, struct inferior *inf, int64_t id)
+static void queue_state(struct session *s, struct inferior *inf, int64_t id)
 {
 	struct view_thread about;
 	_cleanup_buf_ struct buf text = { 0 };
 
 	if (threadview_describe(inf->view, id, &about) < 0 || !about.stopped)
-		return true;
-	if (let_run(inf, id))
-		return false;
+		return;
 	buf_init(&text, SESSION_PACKET_MAX);
 	stops_put_state(s, inf, id, &text);
 	if (!buf_error(&text))
 		queue_put(s, session_id(inf, id), 0, false, &text);
+}
+
+/* false: it was let run instead. */
+static bool enumerate_thread(struct session *s, struct inferior *inf, int64_t id)
+{
+	struct view_thread about;
+
+	if (threadview_describe(inf->view, id, &about) < 0 || !about.stopped)
+		return true;
+	if (let_run(inf, id))
+		return false;
+	queue_state(s, inf, id);
 	return true;
+}
+
+/*
+ * lldb's non-stop, which is lldb-server's: a process stops as a whole, and every thread of it is told of, the one with the event
+ * first. That one is `first`; 0: the one reported last, or the first there is.
+ */
+static void queue_process(struct session *s, struct inferior *inf, int64_t first)
+{
+	int64_t id = 0;
+
+	if (!first && s->inferiors->last.target == inf->target)
+		first = threadview_id_of(inf->view, s->inferiors->last.tid);
+	if (!threadview_alive(inf->view, first))
+		first = threadview_main(inf->view);
+	queue_state(s, inf, first);
+	while (threadview_next(inf->view, id, &id) == 0 && id)
+		if (id != first)
+			queue_state(s, inf, id);
 }
 
 void stops_enumerate(struct session *s)
@@ -418,6 +449,10 @@ void stops_enumerate(struct session *s)
 			queue_remove(s, i);
 	for (struct inferior *inf = s->inferiors->first; inf; inf = inf->next) {
 		int64_t id = 0;
+		if (session_is_lldb(s)) {
+			queue_process(s, inf, 0);
+			continue;
+		}
 		while (threadview_next(inf->view, id, &id) == 0 && id)
 			anybody |= !enumerate_thread(s, inf, id);
 	}
@@ -460,6 +495,12 @@ void stops_fini(struct session *s)
 static bool is_end(const struct stop *stop)
 {
 	return stop->kind == STOP_EXITED || stop->kind == STOP_KILLED;
+}
+
+/* A thread stands there, as against one that is no more. */
+static bool is_stop(const struct stop *stop)
+{
+	return !is_end(stop) && stop->kind != STOP_THREAD_EXITED && stop->kind != STOP_NO_RESUMED;
 }
 
 static void put_no_resumed(struct session *s, struct inferior *inf, struct buf *b)
@@ -570,10 +611,21 @@ static void report_non_stop(struct session *s, struct inferior *inf, const struc
 	/* What waited to be told of a process that is gone would only confuse. */
 	if (is_end(&ev->stop))
 		stops_forget(s, inf->pid);
-	if (!buf_error(&text))
-		queue_and_notify(s, id, forked_child(&ev->stop), final, &text);
+	if (buf_error(&text) || queue_put(s, id, forked_child(&ev->stop), final, &text) < 0)
+		log_debug(LOG_STOP, "no memory to queue a stop: it is not told");
+	notify(s);
 	if (is_end(&ev->stop))
 		session_drop_inferior(s, inf);
+}
+
+static void report_process(struct session *s, struct inferior *inf, const struct target_event *ev)
+{
+	s->tracer->ops->stop_target(s->tracer, inf->target);
+	forget_steps_of(inf);
+	note_report(s, inf, ev);
+	stdio_pty_drain(s->inferiors->pty);
+	queue_process(s, inf, threadview_id_of(inf->view, ev->tid));
+	notify(s);
 }
 
 void stops_tell(struct session *s, struct inferior *inf, int64_t id, const struct stop *stop)
@@ -607,11 +659,16 @@ void stops_event(struct session *s, const struct target_event *happened)
 		go_on(s, inf, ev);
 		return;
 	}
-	if (ev->stop.kind == STOP_EXEC)
+	if (ev->stop.kind == STOP_EXEC) {
 		inferior_execed(inf);
+		if (session_is_lldb(s))
+			session_update_signals(s);
+	}
 	if (is_end(&ev->stop))
 		inferior_say_end(s->inferiors, &ev->stop);
-	if (s->non_stop)
+	if (s->non_stop && session_is_lldb(s) && is_stop(&ev->stop))
+		report_process(s, inf, ev);
+	else if (s->non_stop)
 		report_non_stop(s, inf, ev);
 	else
 		report_all_stop(s, inf, ev, id);

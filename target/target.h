@@ -243,6 +243,8 @@ struct tracer_ops {
 	void (*commit)(struct tracer *tr, bool pending_first);
 	/* Every thread of every target is stopped at return, but for those the kernel keeps (vfork parents, uninterruptible waits). */
 	void (*stop_all)(struct tracer *tr);
+	/* The same for one target; the others do what they did. */
+	void (*stop_target)(struct tracer *tr, struct target *t);
 	void (*set_events)(struct tracer *tr, const struct tracer_events *which);
 	/* Signals delivered without a stop, but to a thread that steps and does not hold them; signals delivered at detach although
 	 * nobody said so. Linux numbers. */

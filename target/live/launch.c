@@ -129,7 +129,7 @@ static _Noreturn void child(const struct launch *how, const char *line, int go_f
 	for (char *const *w = how->argv; *w; w++)
 		argv[n++] = *w;
 	execvp(argv[0], argv);
-	child_fails(error_fd, "exec");
+	child_fails(error_fd, "execve");
 }
 
 /* Lets the new process run through execs; 0 when the last one has happened. */
@@ -247,8 +247,8 @@ int live_launch(struct tracer *tr, const struct launch *how, struct target **ret
 	if (r < 0) {
 		struct child_error e;
 		if (read(error_read, &e, sizeof(e)) == (ssize_t)sizeof(e))
-			r = err_set(err, -e.code, "Cannot exec '%s': %s (%s)", how->argv[0],
-				    strerror(e.code), e.what);
+			r = err_set(err, -e.code, "Cannot exec '%s': %s failed: %s", how->argv[0],
+				    e.what, strerror(e.code));
 		proc_free(p);
 		return r;
 	}

@@ -192,6 +192,7 @@ static const struct tracer_ops tracer_ops = {
 	.push_back = live_push_back,
 	.commit = live_commit,
 	.stop_all = live_stop_all,
+	.stop_target = live_stop_target,
 	.set_events = set_events,
 	.set_pass_signals = set_pass,
 	.set_program_signals = set_program,

@@ -386,6 +386,25 @@ void live_commit(struct tracer *tr, bool pending_first)
 			  (struct stop){ .kind = STOP_NO_RESUMED });
 }
 
+static void settle(struct task *task)
+{
+	if (task->over.kind != OVER_NONE && task->state == TASK_STOPPED)
+		over_abort(task);
+	if (!task->proc->hidden)
+		task_set_resumed(task, false);
+}
+
+void live_stop_target(struct tracer *tr, struct target *t)
+{
+	struct proc *p = proc_of(t);
+
+	live_halt(live_of(tr), p);
+	for (size_t i = 0; i < p->count; i++) {
+		settle(p->tasks[i]);
+		task_unqueue(p->tasks[i]);
+	}
+}
+
 void live_stop_all(struct tracer *tr)
 {
 	struct live *live = live_of(tr);
@@ -399,12 +418,8 @@ void live_stop_all(struct tracer *tr)
 
 	for (struct proc *p = live->procs; p; p = p->next) {
 		for (size_t i = 0; i < p->count; i++) {
-			struct task *task = p->tasks[i];
-			if (task->over.kind != OVER_NONE && task->state == TASK_STOPPED)
-				over_abort(task);
-			if (!p->hidden)
-				task_set_resumed(task, false);
-			task->queued = false;
+			settle(p->tasks[i]);
+			p->tasks[i]->queued = false;
 		}
 	}
 	live->queue_len = 0;

@@ -242,6 +242,7 @@ void live_halt(struct live *live, struct proc *p);
 extern const struct target_run_ops live_run_ops;
 void live_commit(struct tracer *tr, bool pending_first);
 void live_stop_all(struct tracer *tr);
+void live_stop_target(struct tracer *tr, struct target *t);
 void task_set_resumed(struct task *task, bool resumed);
 /* Lets a stopped task that is to run do so, unless it holds an event to be told first. */
 void task_go(struct task *task);

@@ -85,7 +85,7 @@ static void every_set(void **state)
 {
 	(void)state;
 	for (unsigned features = 0; features <= TDESC_ALL; features++) {
-		for (int layout = TDESC_GDB; layout <= TDESC_DELVE; layout++) {
+		for (int layout = TDESC_GDB; layout <= TDESC_LLDB; layout++) {
 			struct tdesc t;
 			size_t total = 0;
 			tdesc_build(&t, features, layout);
@@ -118,6 +118,35 @@ static void expect_info(const struct tdesc *t, unsigned number, const char *want
 	buf_init(&b, 1024);
 	tdesc_put_register_info(&b, t, number);
 	assert_string_equal(buf_cstr(&b), want);
+	buf_fini(&b);
+}
+
+static void lldb_layout(void **state)
+{
+	(void)state;
+	struct tdesc t;
+	struct buf b;
+
+	tdesc_build(&t, TDESC_ALL, TDESC_LLDB);
+	const struct tdesc_reg *rcx = tdesc_by_name(&t, "rcx"), *ch = tdesc_by_name(&t, "ch");
+	assert_int_equal(ch->container, rcx->number);
+	assert_int_equal(ch->offset, rcx->offset + 1);
+	assert_int_equal(ch->size, 1);
+	assert_int_equal(tdesc_by_name(&t, "r12d")->container, tdesc_by_name(&t, "r12")->number);
+	assert_int_equal(tdesc_by_name(&t, "mm7")->container, tdesc_by_name(&t, "st7")->number);
+	assert_null(tdesc_by_name(&t, "zmm0h"));
+	/* Real ones keep GDB's numbers: stop replies and p use them. */
+	assert_int_equal(tdesc_by_name(&t, "rip")->number, 16);
+	assert_int_equal(tdesc_by_name(&t, "fs_base")->number, 58);
+	assert_ptr_equal(tdesc_by_name(&t, "eflags"), tdesc_by_name(&t, "rflags"));
+	assert_string_equal(t.regs[17].name, "rflags");
+
+	buf_init(&b, 1 << 20);
+	tdesc_put_xml(&b, &t);
+	const char *xml = buf_cstr(&b);
+	assert_non_null(strstr(xml, "<architecture>x86_64</architecture>"));
+	assert_non_null(strstr(xml, "value_regnums=\"0\""));
+	assert_null(strstr(strstr(xml, "<feature>") + 1, "<feature"));
 	buf_fini(&b);
 }
 
@@ -249,9 +278,10 @@ static void document(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(with_avx),  cmocka_unit_test(with_everything),
-		cmocka_unit_test(every_set), cmocka_unit_test(delve_layout),
-		cmocka_unit_test(document),  cmocka_unit_test(gdb_agrees),
+		cmocka_unit_test(with_avx),    cmocka_unit_test(with_everything),
+		cmocka_unit_test(every_set),   cmocka_unit_test(delve_layout),
+		cmocka_unit_test(lldb_layout), cmocka_unit_test(document),
+		cmocka_unit_test(gdb_agrees),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -456,6 +456,15 @@ static void stop_all_op(struct tracer *tr)
 			p->threads[i].running = false;
 }
 
+static void stop_target_op(struct tracer *tr, struct target *t)
+{
+	struct fake_process *p = (struct fake_process *)t;
+
+	DID((struct fake *)tr, "stop %d; ", (int)t->pid);
+	for (size_t i = 0; i < p->count; i++)
+		p->threads[i].running = false;
+}
+
 static void set_events_op(struct tracer *tr, const struct tracer_events *which)
 {
 	((struct fake *)tr)->events = *which;
@@ -498,6 +507,7 @@ static const struct tracer_ops fake_tracer_ops = {
 	.push_back = push_back_op,
 	.commit = commit_op,
 	.stop_all = stop_all_op,
+	.stop_target = stop_target_op,
 	.set_events = set_events_op,
 	.set_pass_signals = set_signals_op,
 	.set_program_signals = set_signals_op,
