@@ -106,23 +106,32 @@ static void describe_fault(struct inferior *inf, int64_t id, char *into, size_t 
 
 /* --- one thread --- */
 
-static struct stop last_stop(struct inferior *inf, int64_t id, bool *ret_asked)
+/*
+ * What a thread was last told of. The thread that was reported may be another one than its OS thread stands for: a goroutine that was
+ * stepped, or the one a person wants to see after an interrupt.
+ */
+static struct stop last_stop(struct session *s, struct inferior *inf, int64_t id, pid_t tid)
 {
+	const struct inferiors *all = s->inferiors;
 	const struct target_run_ops *run = inf->target->ops->run;
-	pid_t tid = threadview_tid_of(inf->view, id);
-	struct thread_note *note = tid ? inferior_note(inf, tid) : NULL;
+	bool here = all->last.target == inf->target && all->last_id;
 	struct stop stop;
 
-	*ret_asked = note && note->stop_asked;
-	if (!tid || !run || run->last_stop(inf->target, tid, &stop) < 0)
+	if (here && id == all->last_id)
+		return all->last.stop;
+	if (!tid || !run || (here && tid == all->last.tid) ||
+	    run->last_stop(inf->target, tid, &stop) < 0)
 		stop = (struct stop){ .kind = STOP_NONE };
 	return stop;
 }
 
-static struct stop_reply describe(struct inferior *inf, int64_t id, bool first)
+static struct stop_reply describe(struct session *s, struct inferior *inf, int64_t id,
+				  const struct stop *given, bool first)
 {
-	bool asked;
-	struct stop stop = last_stop(inf, id, &asked);
+	pid_t tid = threadview_tid_of(inf->view, id);
+	struct thread_note *note = tid ? inferior_note(inf, tid) : NULL;
+	bool asked = note && note->stop_asked;
+	struct stop stop = given ? *given : last_stop(s, inf, id, tid);
 	struct stop_reply sr = stops_describe(inf, id, &stop, asked);
 
 	/* An interrupt shows as SIGSTOP, which is what lldb looks for after one of its own. */
@@ -220,7 +229,7 @@ static void put_reasons(struct session *s, struct inferior *inf, int64_t reporte
 	buf_putc(b, '[');
 	for (size_t i = 0; i < count; i++) {
 		int64_t id = threads[i].tid;
-		struct stop_reply one = id == reported ? *sr : describe(inf, id, false);
+		struct stop_reply one = id == reported ? *sr : describe(s, inf, id, NULL, false);
 		if (is_listed(s, inf, id, has_reason(&one)))
 			put_object(s, inf, id, &one, b, 0);
 	}
@@ -249,8 +258,8 @@ static void put_lists(struct session *s, struct inferior *inf, int64_t id, struc
 	}
 }
 
-void lldbstop_put(struct session *s, struct inferior *inf, int64_t id, unsigned flags,
-		  struct buf *b)
+void lldbstop_put(struct session *s, struct inferior *inf, int64_t id, const struct stop *stop,
+		  unsigned flags, struct buf *b)
 {
 	_cleanup_free_ struct stop_reply_thread *threads = NULL;
 	_cleanup_buf_ struct buf json;
@@ -262,7 +271,7 @@ void lldbstop_put(struct session *s, struct inferior *inf, int64_t id, unsigned 
 	buf_init(&json, JSON_MAX);
 	if (flags & LLDBSTOP_ALL && !s->non_stop)
 		tell_all(s);
-	sr = describe(inf, id, flags & LLDBSTOP_FIRST);
+	sr = describe(s, inf, id, stop, flags & LLDBSTOP_FIRST);
 	if (flags & LLDBSTOP_ALL && s->dialect.list_threads)
 		put_lists(s, inf, id, &sr, &json, &threads);
 	take_values(s, inf, id, NULL, WHOLE, &v);
@@ -282,7 +291,7 @@ void lldbstop_put_threads(struct session *s, struct inferior *inf, struct buf *b
 	buf_putc(b, '[');
 	while (threadview_next(inf->view, id, &id) == 0 && id) {
 		bool first = !s->resumed && !s->inferiors->last.target && id == main;
-		struct stop_reply sr = describe(inf, id, first);
+		struct stop_reply sr = describe(s, inf, id, NULL, first);
 		struct values v;
 
 		take_values(s, inf, id, brief, BRIEF, &v);

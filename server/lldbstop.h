@@ -16,9 +16,9 @@ enum lldbstop_flags {
 		2, /* a thread without a reason is said to have got SIGSTOP: where a session begins */
 };
 
-/* Appends T for how the thread stands. */
-void lldbstop_put(struct session *s, struct inferior *inf, int64_t id, unsigned flags,
-		  struct buf *b);
+/* Appends T for how the thread stands: with this stop, or (NULL) the one it was last told of. */
+void lldbstop_put(struct session *s, struct inferior *inf, int64_t id, const struct stop *stop,
+		  unsigned flags, struct buf *b);
 
 /* jThreadsInfo: a JSON array of all threads, each with the registers of its innermost frame. */
 void lldbstop_put_threads(struct session *s, struct inferior *inf, struct buf *b);

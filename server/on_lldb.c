@@ -207,7 +207,7 @@ void on_thread_stop_info(struct session *s, struct args *a)
 		return;
 	}
 	if (session_find_thread(s, id, &inf, &found)) {
-		lldbstop_put(s, inf, found, 0, &s->reply);
+		lldbstop_put(s, inf, found, NULL, 0, &s->reply);
 	} else if (s->client.kind == CLIENT_DELVE) {
 		/* An error would end Delve's round of questions; a thread that has just ended has no reason. */
 		buf_puts(&s->reply, "T00thread:");

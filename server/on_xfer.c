@@ -58,7 +58,7 @@ static int read_features(struct session *s, const char *annex, struct buf *out)
 
 static int read_libraries(struct session *s, const char *annex, struct buf *out)
 {
-	struct svr4_part part = { 0 };
+	struct svr4_part part = { .bare = session_is_lldb(s) };
 	struct args a = args_of(annex, strlen(annex)), key, value;
 
 	while (args_key_value(&a, '=', &key, &value)) {

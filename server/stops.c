@@ -167,7 +167,7 @@ static void put_stop(struct session *s, struct inferior *inf, pid_t tid, int64_t
 	struct stop_reply sr = stops_describe(inf, id, stop, note && note->stop_asked);
 
 	if (sr.kind == STOP_REPLY_STOPPED && session_is_lldb(s))
-		lldbstop_put(s, inf, id, LLDBSTOP_ALL, b);
+		lldbstop_put(s, inf, id, stop, LLDBSTOP_ALL, b);
 	else if (sr.kind == STOP_REPLY_STOPPED)
 		put_stopped(s, inf, id, &sr, b);
 	else
@@ -188,7 +188,8 @@ void stops_put_state(struct session *s, struct inferior *inf, int64_t id, struct
 	struct stop stop = { 0 };
 
 	if (session_is_lldb(s)) {
-		lldbstop_put(s, inf, id, LLDBSTOP_ALL | (s->non_stop ? 0 : LLDBSTOP_FIRST), b);
+		lldbstop_put(s, inf, id, NULL, LLDBSTOP_ALL | (s->non_stop ? 0 : LLDBSTOP_FIRST),
+			     b);
 		return;
 	}
 	if (tid && run && run->last_stop(inf->target, tid, &stop) < 0)
@@ -622,7 +623,7 @@ static void report_process(struct session *s, struct inferior *inf, const struct
 {
 	s->tracer->ops->stop_target(s->tracer, inf->target);
 	forget_steps_of(inf);
-	note_report(s, inf, ev);
+	note_report(s, inf, ev, 0);
 	stdio_pty_drain(s->inferiors->pty);
 	queue_process(s, inf, threadview_id_of(inf->view, ev->tid));
 	notify(s);

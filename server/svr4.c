@@ -38,6 +38,7 @@ struct walk {
 	struct linkmap_object *object; /* large: on the heap */
 	size_t left;
 	uint64_t lmid;
+	bool bare;
 	uint64_t main; /* the program's own link_map, not listed */
 	bool (*each)(void *ctx, const struct linkmap_object *o);
 	void *ctx;
@@ -53,7 +54,7 @@ static void put_object(struct walk *w)
 	buf_printf(w->out, "\" lm=\"0x%llx\" l_addr=\"0x%llx\" l_ld=\"0x%llx\"",
 		   (unsigned long long)o->lm, (unsigned long long)o->addr,
 		   (unsigned long long)o->ld);
-	if (w->lmid)
+	if (w->lmid && !w->bare)
 		buf_printf(w->out, " lmid=\"0x%llx\"", (unsigned long long)w->lmid);
 	buf_puts(w->out, "/>");
 }
@@ -112,7 +113,7 @@ static void put_all(struct walk *w, uint64_t rd)
 
 	if (rd && linkmap_namespace(&w->mem, rd, &first, &next) < 0)
 		first = 0;
-	if (first)
+	if (first && !w->bare)
 		buf_printf(w->out, " main-lm=\"0x%llx\"", (unsigned long long)first);
 	buf_putc(w->out, '>');
 	w->main = first;
@@ -125,7 +126,8 @@ int svr4_put_list(struct inferior *inf, const struct svr4_part *part, struct buf
 	struct walk w = { .mem = target_mem(inf->target),
 			  .object = object,
 			  .left = LINKMAP_OBJECTS_MAX,
-			  .out = b };
+			  .out = b,
+			  .bare = part->bare };
 	uint64_t rd = 0;
 
 	if (!object)

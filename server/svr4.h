@@ -14,6 +14,7 @@ struct svr4_part {
 		start; /* begin with this link_map, which is the one behind prev, in this namespace */
 	uint64_t prev;
 	uint64_t lmid;
+	bool bare; /* nothing of namespaces: lldb's parser knows no more than lldb-server says */
 };
 
 /* Empty before the loader has run; -ENOENT: a static program. */
