@@ -31,7 +31,7 @@ static void to_client(void *ctx, const char *text, size_t len)
 /* lldb shows what a program prints that it did not direct elsewhere, as lldb-server has it. */
 static bool needs_pty(const struct server *srv, const struct launch *how)
 {
-	bool lldb = srv->session ? session_is_lldb(srv->session) : srv->opt->as == AS_LLDB_SERVER;
+	bool lldb = srv->session ? session_is_lldb(srv->session) : srv->opt->lldb_client;
 
 	for (int i = 0; i < 3; i++)
 		lldb = lldb && !how->stdio[i] && how->stdio_fd[i] < 0;
