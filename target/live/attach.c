@@ -32,11 +32,13 @@ static int seize_pass(struct proc *p, struct err *err)
 			if (state == 'Z' || state == 'X' || state == 0)
 				continue;
 			/* Seized already as the clone of a thread seized before, its event not read yet. */
-			fresh++;
-			if (!task_add(p, tid, TASK_NEW))
-				r = -ENOMEM;
-			else
+			struct task *task = task_add(p, tid, TASK_NEW);
+			if (task) {
+				task_set_resumed(task, true);
+				fresh++;
 				continue;
+			}
+			r = -ENOMEM;
 		}
 		if (r < 0) {
 			closedir(dir);

@@ -264,8 +264,8 @@ void task_stepped(struct task *task)
 	switch (task->how.action) {
 	case RESUME_CONT: task_go(task); return; /* the step was our own affair */
 	case RESUME_RANGE:
-		if (task_gp(task, &gp) < 0 || gp->rip < task->how.start || gp->rip >= task->how.end ||
-		    task->proc->live->stopping || !task->resumed)
+		if (task_gp(task, &gp) < 0 || gp->rip < task->how.start ||
+		    gp->rip >= task->how.end || task->proc->live->stopping || !task->resumed)
 			break;
 		if (task->interrupt_wanted)
 			live_event(task, (struct stop){ .kind = STOP_INTERRUPT });

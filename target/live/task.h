@@ -221,7 +221,7 @@ bool task_debug_hit(struct task *task, struct stop *ret);
 void task_write_dregs(struct task *task);
 void task_clear_dregs(struct task *task);
 
-/* news.c */
+/* events.c */
 /* An event of a process or a thread that is no more. */
 void live_tell(struct live *live, struct proc *p, pid_t tid, struct stop stop);
 /* Makes the event of a task's own; it is queued if the task is meant to run. */
@@ -229,14 +229,38 @@ void live_event(struct task *task, struct stop stop);
 /* The first event told of p that nobody has taken, or all of them forgotten. */
 bool live_take_told(struct live *live, struct proc *p, struct target_event *ret);
 void live_forget_told(struct live *live, struct proc *p);
-void live_news(struct live *live, pid_t tid, int status);
-void live_collect(struct tracer *tr);
 int live_next_event(struct tracer *tr, struct target_event *ret);
 int live_next_untold(struct tracer *tr, struct target_event *ret);
 void live_push_back(struct tracer *tr, const struct target_event *ev);
 void live_queue(struct task *task);
+
+/* hits.c: the task stands in the SIGTRAP of an int3, or of a debug register (stepped: or of a step) */
+void task_int3_hit(struct task *task);
+void task_debug_reg_hit(struct task *task, bool stepped);
+
+/* births.c */
+void stray_add(struct live *live, pid_t tid, int status);
+bool stray_take(struct live *live, pid_t tid, int *ret_status);
+/* A new task that finds itself behind the copy of its parent's system call is put behind the original. */
+void task_begin_at(struct task *task, uint64_t rip);
+void task_forked(struct task *parent, bool vfork);
+void task_cloned(struct task *parent);
+void task_execed(struct task *task);
+void task_vfork_done(struct task *task);
+/* The process is gone or has memory of its own: what it leaves to others is clean. */
+void proc_leave_space(struct proc *p);
+
+/* news.c */
+void live_news(struct live *live, pid_t tid, int status);
+void live_collect(struct tracer *tr);
+/* Forgets the SIGCHLDs that have come. */
+void live_drain(struct live *live);
+
+/* halt.c */
 /* Waits until no task of p (NULL: of any process) runs, but for those the kernel keeps. */
 void live_halt(struct live *live, struct proc *p);
+/* A leader that exited before its threads: there is no status to wait for until they are gone. */
+void judge_zombie(struct task *task);
 
 /* run.c */
 extern const struct target_run_ops live_run_ops;

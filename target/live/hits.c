@@ -1,0 +1,150 @@
+/*
+ * hits.c - a breakpoint or watchpoint was hit: is that anybody's business? Conditions and commands run here, in the one thread that hit.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "target/ax.h"
+#include "target/live/task.h"
+#include "target/x86/regs.h"
+
+static int read_reg(void *ctx, unsigned reg, uint64_t *ret)
+{
+	struct task *task = ctx;
+	struct user_regs_struct *gp;
+	uint8_t value[X86_REG_SIZE_MAX] = { 0 };
+
+	int r = task_gp(task, &gp);
+	if (r < 0)
+		return r;
+	if (x86_reg_is_gp(reg)) {
+		r = x86_reg_get(reg, gp, NULL, value);
+	} else {
+		static struct xstate xs;
+		r = pt_get_xstate(task->tid, &xs);
+		if (r == 0)
+			r = x86_reg_get(reg, gp, &xs, value);
+	}
+	if (r < 0)
+		return r;
+	memcpy(ret, value, sizeof(*ret));
+	return 0;
+}
+
+/* Any condition true, none at all, or one that cannot be evaluated: the hit counts. The last one is the client's to judge. */
+static bool hit_counts(struct task *task, struct ax *const *conditions, size_t count)
+{
+	struct mem mem = target_mem(&task->proc->base);
+	struct ax_env env = { .reg = read_reg, .ctx = task, .mem = &mem };
+
+	if (!count)
+		return true;
+	for (size_t i = 0; i < count; i++) {
+		struct err err = { 0 };
+		uint64_t value;
+		int r = ax_eval(conditions[i], &env, &value, &err);
+		if (r < 0)
+			log_debug(LOG_POINTS,
+				  "condition cannot be evaluated in %d: %s; the hit is reported",
+				  task->tid, err_text(&err, r));
+		if (r < 0 || value)
+			return true;
+	}
+	return false;
+}
+
+static void run_commands(struct task *task, struct ax *const *commands, size_t count)
+{
+	struct tracer *tr = &task->proc->live->base;
+	struct mem mem = target_mem(&task->proc->base);
+	_cleanup_buf_ struct buf out;
+	buf_init(&out, AX_PRINT_MAX);
+	struct ax_env env = { .reg = read_reg, .ctx = task, .mem = &mem, .out = &out };
+
+	for (size_t i = 0; i < count; i++) {
+		struct err err = { 0 };
+		uint64_t value;
+		int r = ax_eval(commands[i], &env, &value, &err);
+		if (r < 0)
+			log_debug(LOG_POINTS, "command of a breakpoint failed in %d: %s", task->tid,
+				  err_text(&err, r));
+	}
+	if (out.len && tr->console)
+		tr->console(tr->console_ctx, (const char *)out.data, out.len);
+}
+
+/* Judges a hit once: false, it is nobody's business any more. Commands have then been run. */
+static bool hit_reported(struct task *task, const struct swpoint *point)
+{
+	if (!hit_counts(task, point->conditions, point->condition_count))
+		return false;
+	if (!point->command_count)
+		return true;
+	run_commands(task, point->commands, point->command_count);
+	return false;
+}
+
+void task_int3_hit(struct task *task)
+{
+	struct proc *p = task->proc;
+	struct user_regs_struct *gp;
+
+	if (task_gp(task, &gp) < 0)
+		return; /* killed meanwhile: its exit is on the way */
+
+	uint64_t at = gp->rip - 1;
+	struct swpoint *point = swpoints_find(&p->space->sw, at);
+	if (!point || !point->inserted) {
+		uint8_t byte = INT3;
+		size_t got;
+		if (space_read_raw(p->space, at, &byte, 1, &got) == 0 && byte != INT3) {
+			/* It was ours when the task ran into it and has been taken out since. */
+			gp->rip = at;
+			task_gp_changed(task);
+			task_go(task);
+			return;
+		}
+		live_event(task,
+			   (struct stop){ .kind = STOP_SWBREAK, .own = true, .signo = SIGTRAP });
+		return;
+	}
+
+	gp->rip = at;
+	task_gp_changed(task);
+	bool internal =
+		point->internal && !p->hidden &&
+		hit_counts(task, point->internal_conditions, point->internal_condition_count);
+	bool asked = point->wanted && !p->hidden && hit_reported(task, point);
+	if (!internal && !asked) {
+		task_pass_point(task, at);
+		task_go(task);
+		return;
+	}
+	live_event(task, (struct stop){ .kind = STOP_SWBREAK,
+					.internal = internal,
+					.unasked = !asked,
+					.signo = SIGTRAP });
+}
+
+void task_debug_reg_hit(struct task *task, bool stepped)
+{
+	struct stop stop;
+
+	if (task_debug_hit(task, &stop)) {
+		const struct swpoint *point = stop.kind == STOP_HWBREAK
+						      ? swpoints_find(&task->proc->hw, stop.addr)
+						      : NULL;
+		struct user_regs_struct *gp;
+		if (!point || hit_reported(task, point) || task_gp(task, &gp) < 0) {
+			live_event(task, stop);
+			return;
+		}
+		gp->eflags |= 0x10000; /* RF: the instruction runs once without its breakpoint */
+		task_gp_changed(task);
+	}
+	if (stepped)
+		task_stepped(task);
+	else
+		task_go(task); /* of a point that was taken out meanwhile */
+}
