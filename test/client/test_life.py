@@ -558,3 +558,77 @@ def test_the_terminal_goes_to_the_program_and_back(programs):
         os.kill(pid, signal.SIGKILL)
         os.close(master)
         os.waitpid(pid, 0)
+
+
+# ---- what is only asked, and processes by name ----
+
+def said(*args):
+    done = subprocess.run([where.server_path(), *map(str, args)], capture_output=True, text=True, timeout=wait.LIMIT)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_help_version_and_lists_go_to_stdout():
+    for args in (["--help"], ["--version"], ["--list-options"], ["--disable-packet"], ["g", "--help"], ["version"]):
+        status, out, err = said(*args)
+        assert status == 0 and out and not err, args
+    assert said("--version")[1].startswith("stopgo (stopgo) ")
+    listed = {row.split("\t")[0] for row in said("--list-options")[1].splitlines()}
+    for option in re.findall(r"--[a-z][a-z-]+", said("--help")[1].split("Options:")[1].split("Exit status")[0]):
+        assert option in listed
+
+
+def test_selftest():
+    status, out, _ = said("--selftest")
+    assert status == 0
+    assert re.search(r"^Ran [1-9]\d* unit tests, 0 failed$", out, re.M)
+
+
+def test_doctor(running):
+    made = running()
+    status, out, _ = said("doctor", made.pid)
+    assert status == 0 and f"--attach :0 {made.pid}" in out
+    assert process.tracer(made.pid) == 0
+    assert said("doctor", 2)[0] == 3
+    assert said("doctor", 4194304)[0] == 4
+
+
+def test_attach_by_name(made, programs, tmp_path):
+    assert ended(made, ["gdbserver", "--attach", f"nobody-{os.getpid()}", ":0"])[0] == 4
+    copy = tmp_path / f"copied-{os.getpid()}"
+    copy.write_bytes(open(programs.c("counter"), "rb").read())
+    copy.chmod(0o755)
+    victim = made.add(process.Debuggee([str(copy)]))
+    victim.readline()
+    read, write = os.pipe()
+    made.add(Stopgo(["gdbserver", "--pipe", str(write), "--attach", copy.name, ":0"], listens=False, pass_fds=[write]))
+    os.close(write)
+    assert select.select([read], [], [], wait.LIMIT)[0]
+    client = Rsp(int(os.read(read, 64).rstrip(b"\0")))
+    os.close(read)
+    assert client.ask("?").startswith(b"T")
+    assert process.tracer(victim.pid)
+
+
+def test_waits_for_a_process_to_start(made, programs, tmp_path):
+    """As Delve asks debugserver to."""
+    copy = tmp_path / f"awaited-{os.getpid()}"
+    copy.write_bytes(open(programs.c("counter"), "rb").read())
+    copy.chmod(0o755)
+    early = made.add(process.Debuggee([str(copy)]))
+    early.readline()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        server = made.add(Stopgo(["-R", f"127.0.0.1:{port}", f"--waitfor={copy.name}", "--waitfor-interval=1000",
+                                  "--waitfor-duration=20", "--unmask-signals"], listens=False))
+        listening.settimeout(wait.LIMIT)
+        client, _ = listening.accept()
+    time.sleep(0.05)
+    assert process.tracer(early.pid) == 0, "it was there before"
+    awaited = made.add(process.Debuggee([str(copy)]))
+    wait.until(lambda: process.tracer(awaited.pid) == server.pid, "it is found")
+    assert process.tracer(early.pid) == 0
+    client.close()
+    assert server.wait_exit() == 0
+    assert process.tracer(awaited.pid) == 0
+    status, words = ended(made, ["-R", f"127.0.0.1:{port}", "--waitfor=nobody", "--waitfor-duration=1"])
+    assert status == 1, words       # nobody listens there any more
