@@ -53,6 +53,19 @@ static void run_on(struct session *s, struct inferior *inf, pid_t tid)
 	run_thread(s, inf, tid, &(struct resume){ .action = RESUME_CONT });
 }
 
+/* What it was doing before we interfered. */
+static void run_again(struct session *s, struct inferior *inf, pid_t tid)
+{
+	struct thread_note *note = inferior_note(inf, tid);
+
+	if (note && note->is_doing) {
+		struct resume how = note->doing;
+		run_thread(s, inf, tid, &how);
+	} else {
+		run_on(s, inf, tid);
+	}
+}
+
 /* --- steps --- */
 
 static struct gstep *add_step(struct gsteps *steps, const struct gstep *one)
@@ -373,6 +386,12 @@ static enum gstep_verdict own_point(struct session *s, struct inferior *inf,
 		return GSTEP_TELL;
 	if (gpoints_find(&inf->steps.points, gp.rip, GPOINT_CATCH))
 		return dying(s, inf, ev, &gp);
+	bool moves = gpoints_find(&inf->steps.points, gp.rip, GPOINT_MOVES) &&
+		     gwatch_moves(inf, ev->tid, &gp);
+	if ((moves || gwatch_moved(inf, ev->tid, &gp)) && ev->stop.unasked) {
+		run_again(s, inf, ev->tid);
+		return GSTEP_DONE;
+	}
 	st = awaited(inf, ev->tid, gp.rip);
 	if (st)
 		return arrived(s, inf, st, gp.rip, ev, ret_id);
@@ -384,7 +403,7 @@ static enum gstep_verdict own_point(struct session *s, struct inferior *inf,
 		return done(ev, st, ret_id);
 	if (!ev->stop.unasked)
 		return GSTEP_TELL;
-	run_on(s, inf, ev->tid);
+	run_again(s, inf, ev->tid);
 	return GSTEP_DONE;
 }
 

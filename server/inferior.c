@@ -1,5 +1,6 @@
 #include "server/inferior.h"
 #include "protocol/signals.h"
+#include "server/gview.h"
 #include "server/stdio_pty.h"
 #include "server/threaddb.h"
 
@@ -33,6 +34,7 @@ static void inferior_free(struct inferior *inf)
 {
 	threaddb_free(inf->threaddb);
 	gsteps_fini(&inf->steps);
+	gwatch_forget(&inf->watches);
 	threadview_free(inf->view);
 	free(inf->notes);
 	free(inf);
@@ -101,6 +103,7 @@ void inferiors_forget_client(struct inferiors *all, struct tracer *tr)
 		if (ops->points)
 			ops->points->remove_all(inf->target);
 		gsteps_forget(&inf->steps);
+		gwatch_forget(&inf->watches);
 		if (ops->run && inf->catching)
 			ops->run->catch_syscalls(inf->target, NULL, 0);
 		inf->catching = false;
@@ -203,6 +206,7 @@ void inferior_execed(struct inferior *inf)
 	inf->threaddb = NULL;
 	threadview_execed(inf->view);
 	gsteps_forget(&inf->steps);
+	gwatch_forget(&inf->watches);
 	inf->r_debug = 0;
 	inf->is_go = 0;
 	inf->note_count = 0;
@@ -254,6 +258,24 @@ int inferior_mem_write(struct inferior *inf, uint64_t addr, const void *from, si
 	/* It may have been the runtime's own bookkeeping. */
 	threadview_resumed(inf->view);
 	return r;
+}
+
+int inferior_region_at(struct inferior *inf, uint64_t addr, struct mem_region *ret)
+{
+	struct gview *gv = window_owner(addr) ? threadview_gview(inf->view) : NULL;
+	struct window w;
+	uint64_t real;
+
+	if (!gv || !gview_find_shown(gv, addr, &w) || !window_find(&w, addr, &real) || real == w.hi)
+		return inf->target->ops->region_at(inf->target, addr, ret);
+	uint64_t top = window_top(w.id);
+	*ret = (struct mem_region){ .start = top - (w.hi - w.lo),
+				    .end = top,
+				    .mapped = true,
+				    .read = true,
+				    .write = true };
+	snprintf(ret->name, sizeof(ret->name), "[stack:%lld]", (long long)w.id);
+	return 0;
 }
 
 void inferior_say_end(const struct inferiors *all, const struct stop *stop)

@@ -11,6 +11,7 @@
 #define STOPGO_INFERIOR_H
 
 #include "server/gstep.h"
+#include "server/gwatch.h"
 #include "server/launching.h"
 #include "server/threadview.h"
 #include "target/target.h"
@@ -48,6 +49,7 @@ struct inferior {
 	struct threaddb *threaddb; /* NULL: not needed yet */
 	int is_go;                 /* 0: not looked at yet, else 1 or -1 */
 	struct gsteps steps;       /* what goroutines are doing */
+	struct gwatches watches;   /* points on their stacks */
 };
 
 struct inferiors {
@@ -99,6 +101,8 @@ bool inferior_is_go(struct inferior *inf);
 /* Reads what the client calls memory, window addresses included; short when only the front is readable. */
 int inferior_mem_read(struct inferior *inf, uint64_t addr, void *into, size_t len, size_t *ret_got);
 int inferior_mem_write(struct inferior *inf, uint64_t addr, const void *from, size_t len);
+/* The mapping, hole or window that holds addr. */
+int inferior_region_at(struct inferior *inf, uint64_t addr, struct mem_region *ret);
 
 /* Says on stderr what gdbserver says there when a process ends, where it does. */
 void inferior_say_end(const struct inferiors *all, const struct stop *stop);

@@ -284,7 +284,7 @@ void on_region_info(struct session *s, struct args *a)
 		args_fail(a);
 		return;
 	}
-	if (inf->target->ops->region_at(inf->target, addr, &m) < 0) {
+	if (inferior_region_at(inf, addr, &m) < 0) {
 		session_error(s, 1);
 		return;
 	}

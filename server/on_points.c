@@ -87,7 +87,7 @@ static void insert(struct session *s, struct args *a, enum point_kind kind)
 		session_error_from(s, 1, &err);
 		return;
 	}
-	r = inf->target->ops->points->insert(inf->target, &p, &err);
+	r = gwatch_insert(inf, &p, &err);
 	if (r == -EOPNOTSUPP)
 		reply_empty(&s->reply);
 	else if (r < 0)
@@ -103,7 +103,7 @@ static void drop(struct session *s, struct args *a, enum point_kind kind)
 
 	if (!take_place(a, &p))
 		return;
-	int r = inf->target->ops->points->remove(inf->target, &p);
+	int r = gwatch_remove(inf, &p);
 	if (r == -EOPNOTSUPP)
 		reply_empty(&s->reply);
 	else if (r < 0)

@@ -81,7 +81,7 @@ struct stop_reply stops_describe(struct inferior *inf, int64_t id, const struct 
 	/* gdb looks for the instruction at the pc when it is told swbreak, and the pc is behind a trap of the program's own. */
 	if (stop->kind == STOP_SWBREAK && (stop->own || stop->unasked))
 		sr.reason = STOP_REASON_TRAP;
-	sr.addr = stop->addr;
+	sr.addr = stop->kind == STOP_WATCH ? gwatch_shown(inf, stop->addr) : stop->addr;
 	sr.point = stop->point;
 	sr.number = (uint64_t)stop->syscall;
 	if (stop->kind == STOP_FORK || stop->kind == STOP_VFORK)

@@ -137,6 +137,21 @@ static void dregs_changed(struct proc *p)
 		p->tasks[i]->dregs_stale = true;
 }
 
+/* The same while threads run: they are held for a moment, as a thread's registers are written when it starts. */
+static void dregs_changed_now(struct proc *p)
+{
+	struct live *live = p->live;
+	bool running = false;
+
+	for (size_t i = 0; i < p->count && !running; i++)
+		running = p->tasks[i]->state == TASK_RUNNING;
+	if (running)
+		live_halt(live, p);
+	dregs_changed(p);
+	if (running)
+		live_release(live, false);
+}
+
 static bool dregs_has(const struct dregs *d, enum point_kind kind, uint64_t addr, uint64_t len)
 {
 	for (size_t i = 0; i < DREGS_POINTS_MAX; i++) {
@@ -199,7 +214,7 @@ static int insert(struct target *t, struct point *want, struct err *err)
 	if (r < 0)
 		return err_set(err, r, "cannot watch %" PRIu64 " bytes at %#" PRIx64, want->len,
 			       want->addr);
-	dregs_changed(p);
+	dregs_changed_now(p);
 	if (want->kind == POINT_HW)
 		return keep_expressions(p, want, err);
 	free_expressions(want); /* the protocol has none for watchpoints */
@@ -218,7 +233,7 @@ static int remove_point(struct target *t, const struct point *gone)
 		if (hw)
 			swpoints_drop(&p->hw, hw);
 		if (r == 0)
-			dregs_changed(p);
+			dregs_changed_now(p);
 		return r;
 	}
 	struct swpoint *point = swpoints_find(&p->space->sw, gone->addr);

@@ -347,6 +347,16 @@ static int run_resume(struct target *t, pid_t tid, const struct resume *how)
 	return r;
 }
 
+/* A client takes its breakpoint out, steps and puts it back; one of the server's own stays in, and has been told. */
+static void pass_internal_point(struct task *task)
+{
+	struct user_regs_struct *gp;
+
+	if (task->told.kind == STOP_SWBREAK && task->told.internal && task_gp(task, &gp) == 0 &&
+	    gp->rip == task->pending_pc)
+		task_pass_point(task, gp->rip);
+}
+
 void live_commit(struct tracer *tr, bool pending_first)
 {
 	struct live *live = live_of(tr);
@@ -356,6 +366,7 @@ void live_commit(struct tracer *tr, bool pending_first)
 		struct task *task = live->marked[i];
 		task_set_resumed(task, true);
 		task->interrupt_wanted = false;
+		pass_internal_point(task);
 		task->told = (struct stop){ 0 };
 		if (task->has_pending && task->pending.kind == STOP_INTERRUPT)
 			task->has_pending = false; /* it has been asked to run since */

@@ -268,6 +268,13 @@ static void internal_points_stand_beside_the_clients(void **state _unused_)
 		assert_true(ev.stop.internal && ev.stop.unasked);
 		assert_int_equal(t->ops->gp_read(t, ev.tid, &gp), 0);
 		assert_int_equal(gp.rdi, 3);
+		/* Each is another one: the thread was let past the point. */
+		struct resume step = { .action = RESUME_STEP };
+		assert_int_equal(t->ops->run->resume(t, ev.tid, &step), 0);
+		tr->ops->commit(tr, true);
+		assert_int_equal(next().stop.kind, STOP_STEP);
+		assert_int_equal(t->ops->gp_read(t, ev.tid, &gp), 0);
+		assert_int_not_equal(gp.rip, (uint64_t)marked);
 	}
 	insert(t, POINT_SW, (uint64_t)marked, 1);
 	bool both = false, asked = false;
