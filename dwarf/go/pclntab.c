@@ -290,6 +290,18 @@ bool go_pcvalue_next(struct go_pcvalue *v)
 	return true;
 }
 
+size_t go_pclntab_trim(const struct go_pclntab *t, struct go_pcln_func *f)
+{
+	struct go_pcvalue v;
+	size_t count = 0;
+
+	for (go_pcvalue_start(&v, t, f, f->pcln); go_pcvalue_next(&v) && v.high < f->end;)
+		count++;
+	if (v.high > f->entry && v.high < f->end)
+		f->end = v.high;
+	return count + 1;
+}
+
 bool go_pclntab_value(const struct go_pclntab *t, const struct go_pcln_func *f, uint32_t table,
 		      uint64_t pc, int32_t *ret, uint64_t *ret_low, uint64_t *ret_high)
 {
@@ -383,6 +395,7 @@ static bool tree_nth(const struct go_pclntab *t, const struct go_pcln_func *f, u
 		return false;
 	*ret = (struct go_inlined){
 		.name = name,
+		.name_off = le32(name_off),
 		.start_line = old ? 0 : le32(p + 12),
 		.parent_pc = f->entry + parent,
 	};
@@ -398,6 +411,19 @@ bool go_pclntab_inlined(const struct go_pclntab *t, const struct go_pcln_func *f
 	if (!go_pclntab_value(t, f, table, pc, &index, NULL, NULL))
 		return false;
 	return tree_nth(t, f, t->gofunc, index, ret);
+}
+
+uint32_t go_pclntab_inline_table(const struct go_pclntab *t, const struct go_pcln_func *f)
+{
+	return t->gofunc && funcdata_off(t, f, FUNCDATA_INLTREE) != NO_DATA
+		       ? pcdata_table(t, f, PCDATA_INLTREE)
+		       : 0;
+}
+
+bool go_pclntab_inlined_nth(const struct go_pclntab *t, const struct go_pcln_func *f, int32_t n,
+			    struct go_inlined *ret)
+{
+	return tree_nth(t, f, t->gofunc, n, ret);
 }
 
 int go_pclntab_try_gofunc(const struct go_pclntab *t, const struct go_pcln_func *f, uint64_t gofunc)

@@ -61,6 +61,11 @@ bool go_pclntab_at(struct image *img, uint64_t vaddr, uint64_t offset, uint64_t 
 bool go_pclntab_nth(const struct go_pclntab *t, uint64_t n, struct go_pcln_func *ret);
 /* The function that holds pc. */
 bool go_pclntab_lookup(const struct go_pclntab *t, uint64_t pc, struct go_pcln_func *ret);
+/*
+ * Takes the padding behind the function's code out of it: its line table ends where the code does. Returns how many entries that
+ * table has.
+ */
+size_t go_pclntab_trim(const struct go_pclntab *t, struct go_pcln_func *f);
 /* Just its name: NULL when damaged. The empty name is possible. */
 const char *go_pclntab_name(const struct go_pclntab *t, uint32_t name_off);
 
@@ -95,6 +100,7 @@ bool go_pcvalue_next(struct go_pcvalue *v);
 /* The call that was inlined into f (or into another inlined one) and covers pc. */
 struct go_inlined {
 	const char *name;
+	uint32_t name_off;
 	uint32_t start_line; /* 0: not recorded */
 	uint64_t parent_pc;  /* stands for the place of the call in what is around it */
 };
@@ -102,6 +108,11 @@ struct go_inlined {
 /* False: nothing is inlined at pc. */
 bool go_pclntab_inlined(const struct go_pclntab *t, const struct go_pcln_func *f, uint64_t pc,
 			struct go_inlined *ret);
+/* The pc-value table of f that says which inlined call covers a pc (-1: none); 0: nothing is inlined into f. */
+uint32_t go_pclntab_inline_table(const struct go_pclntab *t, const struct go_pcln_func *f);
+/* The n-th inlined call of f. */
+bool go_pclntab_inlined_nth(const struct go_pclntab *t, const struct go_pcln_func *f, int32_t n,
+			    struct go_inlined *ret);
 /* Do f's inline trees make sense when funcdata counts from gofunc? 1 yes, 0 no, -1 f has none. */
 int go_pclntab_try_gofunc(const struct go_pclntab *t, const struct go_pcln_func *f,
 			  uint64_t gofunc);

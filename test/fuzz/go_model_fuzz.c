@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "../unit/go_tiny.h"
+#include "dwarf/go/symfile.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -132,6 +133,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		change(data + size / 2, data + size);
 		go_model_resumed(m);
 		ask(m);
+		struct buf file;
+		(void)!go_symfile_build(m, &file, NULL);
+		buf_fini(&file);
 	}
 	go_model_free(m);
 	image_free(img);

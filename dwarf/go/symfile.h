@@ -1,0 +1,21 @@
+/*
+ * symfile.h - an ELF file with the symbols of a stripped Go program, made from its function table.
+ *
+ * A debugger that reads it instead of the program, or as its separate debug file, shows names, file:line, inlined calls and
+ * backtraces and takes `break main.handle`; there are no variables and no types, which the program has not kept.
+ * Holds: the program's headers and build id, its loaded sections without contents, .symtab, .debug_info (one unit for each
+ * package's stretch of text), .debug_line, .debug_ranges, .debug_frame (from stack depths), all in DWARF 4.
+ * Units: addresses as linked.
+ * Cost:  about a third of the program's size, some tenths of a second for a large one; nothing is kept in the model.
+ */
+#ifndef STOPGO_DWARF_GO_SYMFILE_H
+#define STOPGO_DWARF_GO_SYMFILE_H
+
+#include "dwarf/go/model.h"
+
+enum { GO_SYMFILE_MAX = 1 << 30 };
+
+/* Fills ret, which the caller releases with buf_fini() also on failure. -ENODATA: no function table. */
+int go_symfile_build(struct go_model *model, struct buf *ret, struct err *err) _must_check_;
+
+#endif
