@@ -177,6 +177,7 @@ static void live_free(struct tracer *tr)
 	close(live->sigfd);
 	free(live->queue);
 	free(live->marked);
+	free(live->put_off);
 	free(live->told);
 	free(live->strays);
 	free(live);

@@ -269,10 +269,15 @@ void live_collect(struct tracer *tr)
 	pid_t tid = 0;
 
 	live_drain(live);
-	while (n < BATCH && (tid = waitpid(-1, &status, __WALL | WNOHANG)) > 0) {
-		ended |= !WIFSTOPPED(status);
-		live_news(live, tid, status);
-		n++;
+	for (int before = -1; before < n && n < BATCH; live_start_put_off(live)) {
+		before = n;
+		live->collecting = true;
+		while (n < BATCH && (tid = waitpid(-1, &status, __WALL | WNOHANG)) > 0) {
+			ended |= !WIFSTOPPED(status);
+			live_news(live, tid, status);
+			n++;
+		}
+		live->collecting = false;
 	}
 	if (tid > 0) /* more to come: wake the loop again */
 		syscall(SYS_tgkill, getpid(), gettid(), SIGCHLD);

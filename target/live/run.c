@@ -179,6 +179,37 @@ static bool wants_syscalls(const struct proc *p)
 	return p->catch_count != 0;
 }
 
+/* False: it has to be started now. */
+static bool put_off(struct task *task)
+{
+	struct live *live = task->proc->live;
+
+	if (!live->collecting || !task->resumed)
+		return false;
+	if (task->put_off)
+		return true;
+	if (live->put_off_len == live->put_off_cap) {
+		size_t cap = live->put_off_cap ? live->put_off_cap * 2 : 64;
+		struct task **tasks = realloc(live->put_off, cap * sizeof(struct task *));
+		if (!tasks)
+			return false;
+		live->put_off = tasks;
+		live->put_off_cap = cap;
+	}
+	live->put_off[live->put_off_len++] = task;
+	task->put_off = true;
+	return true;
+}
+
+void live_start_put_off(struct live *live)
+{
+	while (live->put_off_len) {
+		struct task *task = live->put_off[--live->put_off_len];
+		task->put_off = false;
+		task_go(task);
+	}
+}
+
 void task_restart(struct task *task, int signo)
 {
 	struct proc *p = task->proc;
@@ -187,6 +218,10 @@ void task_restart(struct task *task, int signo)
 	if (live->over_in_place && live->over_in_place != task &&
 	    live->over_in_place->proc->space == p->space) {
 		task->how.signo = signo; /* live_release() starts it when the breakpoint is back */
+		return;
+	}
+	if (put_off(task)) {
+		task->how.signo = signo;
 		return;
 	}
 	space_sync(p->space);

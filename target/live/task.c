@@ -162,6 +162,8 @@ void task_remove(struct task *task)
 	task_set_resumed(task, false);
 	if (task->marked)
 		drop_from(live->marked, &live->marked_len, task);
+	if (task->put_off)
+		drop_from(live->put_off, &live->put_off_len, task);
 	if (task->over.kind == OVER_SLOT)
 		over_finish(task);
 	while (task->deferred) {

@@ -75,6 +75,7 @@ struct task {
 	bool interrupt_wanted; /* the client asked for it */
 	bool resumed;
 	bool marked;   /* resume() was called, commit() was not */
+	bool put_off;  /* runs again when the news of this round has been collected */
 	bool queued;   /* in the tracer's event queue */
 	bool stepping; /* last restarted by PTRACE_SINGLESTEP */
 	bool in_kernel; /* stands inside a system call: a step ends on the way out of it, nothing executed */
@@ -152,6 +153,11 @@ struct live {
 	size_t queue_len, queue_cap;
 	struct task **marked; /* resume()d since the last commit */
 	size_t marked_len, marked_cap;
+	/* While news is collected nobody is started: the kernel gives the youngest thread's first, and threads that hit a busy
+	 * breakpoint again at once would never let it come to the others'. */
+	bool collecting;
+	struct task **put_off;
+	size_t put_off_len, put_off_cap;
 	struct target_event *told; /* ends and the like, which belong to no task any more */
 	size_t told_len, told_cap;
 	int *strays; /* tid, status pairs: first stops that came before their parent's event */
@@ -272,6 +278,8 @@ void task_set_resumed(struct task *task, bool resumed);
 void task_go(struct task *task);
 /* Starts it whatever it holds; signo is delivered. */
 void task_restart(struct task *task, int signo);
+/* Those whose start waited until this round's news was collected. */
+void live_start_put_off(struct live *live);
 /* A hardware step has ended: done, or on with the range. */
 void task_stepped(struct task *task);
 void task_restart_step(struct task *task);
