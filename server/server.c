@@ -17,7 +17,7 @@
 #include "target/live/live.h"
 
 enum {
-	END_WITHIN_MS = 2000, /* of a signal that ends the server */
+	END_WITHIN_MS = 1500, /* of a signal that ends the server */
 	LINGER_MS = 2000,     /* for the client of the last process to hang up itself */
 };
 

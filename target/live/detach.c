@@ -10,7 +10,7 @@
  * The signal a task takes along. One nobody was told of is delivered; one the client saw and did not answer is delivered too, unless
  * the client said which signals the program is to get (QProgramSignals) and this is not among them.
  */
-static int signal_at_detach(const struct task *task)
+int task_signal_at_detach(const struct task *task)
 {
 	const struct live *live = task->proc->live;
 
@@ -31,7 +31,7 @@ static void let_task_go(struct task *task)
 		task_clear_dregs(task);
 	(void)task_flush(task);
 
-	int signo = task_deferred(task, signal_at_detach(task));
+	int signo = task_deferred(task, task_signal_at_detach(task));
 	int r = pt_detach(task->tid, signo);
 	if (r < 0 && r != -ESRCH)
 		log_debug(LOG_RUN, "%d: detach failed: %d", task->tid, r);

@@ -8,8 +8,6 @@
 #include "target/live/live_target.h"
 #include "target/live/task.h"
 
-static struct live *the_live; /* for live_emergency() alone */
-
 /* --- one process --- */
 
 static int gp_read(struct target *t, pid_t tid, struct user_regs_struct *ret)
@@ -173,7 +171,7 @@ static void live_free(struct tracer *tr)
 			(void)live_detach(&p->base, false);
 		proc_free(p);
 	}
-	the_live = NULL;
+	live_emergency_knows(NULL);
 	close(live->sigfd);
 	free(live->queue);
 	free(live->marked);
@@ -222,81 +220,6 @@ struct tracer *live_tracer_new(struct err *err)
 	live->seed = (unsigned)time(NULL);
 	sigemptyset(&live->pass);
 	sigemptyset(&live->program);
-	the_live = live;
+	live_emergency_knows(live);
 	return &live->base;
-}
-
-/* --- when we are about to die --- */
-
-static void emergency_space(struct space *s)
-{
-	for (size_t i = 0; i < s->sw.count; i++) {
-		struct swpoint *p = &s->sw.at[i];
-		if (p->inserted)
-			(void)!pwrite(s->memfd, &p->orig, 1, (off_t)p->addr);
-		p->inserted = false;
-	}
-}
-
-/* A task that ran into an int3 we have not heard of yet would go on in the middle of an instruction. */
-static void emergency_task(struct task *task)
-{
-	struct user_regs_struct gp;
-	siginfo_t si;
-
-	if (pt_get_gp(task->tid, &gp) < 0)
-		return;
-	if (task->gp_valid && task->gp_dirty)
-		gp = task->gp;
-	bool trap = pt_get_siginfo(task->tid, &si) == 0 && si.si_signo == SIGTRAP &&
-		    si.si_code == SI_KERNEL;
-	if (trap && !task->gp_valid && swpoints_find(&task->proc->space->sw, gp.rip - 1))
-		gp.rip--;
-	if (task->over.kind == OVER_SLOT && over_scratch_holds(task->proc->space, gp.rip))
-		gp.rip = task->over.from;
-	(void)pt_set_gp(task->tid, &gp);
-	for (int i = 7; task->dregs_used && i >= 0; i = i == 7 ? 3 : i - 1)
-		(void)pt_set_dreg(task->tid, i, 0);
-	(void)pt_detach(task->tid, task->has_pending && task->pending.kind == STOP_SIGNAL
-					   ? task->pending.signo
-					   : 0);
-}
-
-void live_emergency(void)
-{
-	struct live *live = the_live;
-	if (!live)
-		return;
-	the_live = NULL;
-
-	for (struct proc *p = live->procs; p; p = p->next) {
-		if (p->space)
-			emergency_space(p->space);
-	}
-	for (struct proc *p = live->procs; p; p = p->next) {
-		for (size_t i = 0; !p->launched && i < p->count; i++) {
-			(void)pt_interrupt(p->tasks[i]->tid);
-		}
-	}
-	/* Bounded: a task that does not stop has no int3 left to run into, and the kernel lets go of it when we are gone. */
-	for (int round = 0; round < 50; round++) {
-		bool left = false;
-		for (struct proc *p = live->procs; p; p = p->next) {
-			for (size_t i = 0; !p->launched && i < p->count; i++) {
-				struct task *task = p->tasks[i];
-				struct user_regs_struct gp;
-				if (task->state == TASK_GONE)
-					continue;
-				if (pt_get_gp(task->tid, &gp) < 0) {
-					left = true;
-					continue;
-				}
-				emergency_task(task);
-				task->state = TASK_GONE;
-			}
-		}
-		if (!left)
-			break;
-		usleep(1000);
-	}
 }

@@ -298,6 +298,12 @@ static bool in_place_end(struct task *task)
 	return true;
 }
 
+bool over_leave_copy(struct task *task, struct user_regs_struct *gp)
+{
+	struct insn_mem mem = { .read = emu_read, .write = fix_write, .ctx = task->proc->space };
+	return insn_fixup(&task->over.plan->copy, &task->over.entered, gp, &mem) != 0;
+}
+
 /* Moves the task out of the slot; true: the instruction is behind it. */
 static bool slot_end(struct task *task)
 {

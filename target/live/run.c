@@ -148,6 +148,17 @@ void task_defer_signal(struct task *task, int signo)
 	}
 }
 
+/* The kernel lets us queue what carries a value (sigqueue and its kin), and nothing that says it came from itself or from kill(2). */
+void task_send(const struct task *task, const struct deferred_signal *d)
+{
+	siginfo_t info = d->info;
+
+	if (d->have_info && info.si_code < 0 && info.si_code != SI_TKILL &&
+	    syscall(SYS_rt_tgsigqueueinfo, task->proc->base.pid, task->tid, info.si_signo, &info) == 0)
+		return;
+	syscall(SYS_tkill, task->tid, info.si_signo);
+}
+
 /*
  * A restart delivers a signal only out of a signal-delivery-stop, and only one. Every other is sent to the task, and when it arrives
  * gets the siginfo it had and passes (news.c).
@@ -168,7 +179,7 @@ int task_deferred(struct task *task, int signo)
 	}
 	for (struct deferred_signal *d = task->deferred; d; d = d->next) {
 		if (!d->sent)
-			syscall(SYS_tkill, task->tid, d->info.si_signo);
+			task_send(task, d);
 		d->sent = true;
 	}
 	return signo;

@@ -289,6 +289,8 @@ void task_defer_signal(struct task *task, int signo);
 /* The same for one that passes, if the step under way is to see none; false: it is to be delivered. */
 bool task_hold_signal(struct task *task, int signo);
 bool task_steps_openly(const struct task *task);
+/* Sends it with what came with it, as far as the kernel allows. */
+void task_send(const struct task *task, const struct deferred_signal *d);
 /* What a restart is to deliver, given that it was asked to deliver signo; the rest is sent. */
 int task_deferred(struct task *task, int signo);
 /* Starts whoever is meant to run and stands still only because somebody was stepping in place, or was halted in passing. */
@@ -305,9 +307,14 @@ bool over_start(struct task *task, int signo);
 /* News of a task that is stepping over; true: dealt with. */
 bool over_news(struct task *task, struct news *news);
 void over_finish(struct task *task);
+/* Moves a thread out of the copy it is in, in these registers alone; true: the instruction is behind it. Allocates nothing. */
+bool over_leave_copy(struct task *task, struct user_regs_struct *gp);
 bool over_scratch_holds(const struct space *s, uint64_t addr);
 /* Gives up halfway: the task stands at the instruction or behind it, not in a scratch slot. */
 void over_abort(struct task *task);
+
+/* emergency.c: which tracer live_emergency() is to end */
+void live_emergency_knows(struct live *live);
 
 /* attach.c, detach.c, launch.c, inject.c */
 int live_attach(struct tracer *tr, pid_t pid, struct target **ret, struct err *err);
@@ -315,6 +322,8 @@ int live_launch(struct tracer *tr, const struct launch *how, struct target **ret
 int live_detach(struct target *t, bool stop);
 int live_kill(struct target *t);
 void proc_let_go(struct proc *p);
+/* The signal a task takes along when it is let go. */
+int task_signal_at_detach(const struct task *task);
 extern const struct target_alloc_ops live_alloc_ops;
 /*
  * A task that stands in the system call of a fork, clone or exec event is taken out of it, to where it executes its next
