@@ -1,0 +1,218 @@
+"""What the fault tests have on stage: programs that prove that nothing was lost on them, a client that speaks packets, seeds."""
+import os
+import random
+import re
+import select
+import signal
+import subprocess
+import time
+
+from harness import process, rsp, wait
+
+import judge
+
+# How many times more than in every-day runs: STOPGO_FAULT_FACTOR=10 for a night.
+FACTOR = float(os.environ.get("STOPGO_FAULT_FACTOR", "1"))
+LIMIT = 5 * max(1.0, wait.LIMIT / 30)
+
+
+def times(count):
+    """A count for every-day runs, made larger by STOPGO_FAULT_FACTOR."""
+    return max(1, round(count * FACTOR))
+
+
+class Seed(random.Random):
+    """Random numbers that can be had again: STOPGO_FAULT_SEED, else the time. It is printed, and so shown when a test fails."""
+
+    def __init__(self):
+        self.number = int(os.environ.get("STOPGO_FAULT_SEED") or time.time_ns() & 0xFFFFFFFF)
+        print(f"STOPGO_FAULT_SEED={self.number}")
+        super().__init__(self.number)
+
+
+class Actor(process.Debuggee):
+    """A program with commands: a line in, a line out, each within the limit."""
+
+    def __init__(self, command, **kwargs):
+        super().__init__([str(word) for word in command], **kwargs)
+        self._data = b""
+        ready = self.hear()
+        assert ready.startswith("ready "), ready
+        self.at = {name: int(value, 16) for name, value in re.findall(r"(\w+)=(0x[0-9a-f]+)", ready)}
+        self.points = {}        # instructions that get breakpoints, and their lengths
+
+    def hear(self, limit=LIMIT):
+        """Its next line; "" when it has closed its end."""
+        end = time.monotonic() + limit
+        while b"\n" not in self._data:
+            left = end - time.monotonic()
+            if left <= 0 or not select.select([self.process.stdout], [], [], left)[0]:
+                raise wait.TimedOut(f"{self.pid} says nothing:\n{judge.states(self.pid)}")
+            data = os.read(self.process.stdout.fileno(), 4096)
+            if not data:
+                return ""
+            self._data += data
+        line, self._data = self._data.split(b"\n", 1)
+        return line.decode()
+
+    def ask(self, text, limit=LIMIT):
+        self.tell(text + "\n")
+        return self.hear(limit)
+
+    def check(self, limit=2 * LIMIT):
+        """Everybody in it moves, and no instruction was lost, doubled or done halfway."""
+        first = self.ask("check", limit)
+        assert first.startswith("exact "), f"{self.pid}: {first!r}, state {process.state(self.pid)}"
+        return int(re.search(r"rounds=(\d+)", first).group(1))
+
+    @property
+    def pages(self):
+        return [self.at["page"]] if "page" in self.at else []
+
+    def assert_untouched(self, limit=LIMIT):
+        """Nobody traces it any more, nothing of a debugger is left in it, and it goes on."""
+        self.assert_alive()
+        judge.wait_unmarked(self.pid, self.points, self.pages, limit)
+        if "page" in self.at:
+            assert judge.word(self.pid, self.at["page"]) == 0xC300000001B8     # mov $1,%eax; ret
+        before = self.check()
+        wait.until(lambda: self.check() > before, f"progress of {self.pid}", LIMIT)
+
+    def assert_alive(self):
+        """What a debugger left behind may have killed it."""
+        time.sleep(0.001)
+        assert self.process.poll() is None, f"{self.pid} ended with {self.process.returncode}"
+
+    def assert_text(self):
+        """Its code is its file's, whoever traces it."""
+        found = process.changed_text(self.pid)
+        assert not found, found
+
+    def is_over(self):
+        return self.process.poll() is not None
+
+
+class Puppet(Actor):
+    """test/fixtures/c/puppet.c"""
+
+    def __init__(self, programs, workers=4, pause_us=200, **kwargs):
+        super().__init__([programs.c("puppet", "nopie"), workers, pause_us], **kwargs)
+        lengths = {"count": 8, "odd": 9, "call": 6, "leaf": 8, "syscall": 2, "tick": 1, "push": 1, "in_child": 1}
+        self.points = {self.at[name]: length for name, length in lengths.items()}
+
+
+class GoPuppet(Actor):
+    """test/fixtures/gopuppet"""
+
+    def __init__(self, programs, workers=6, pause_us=200, **kwargs):
+        path = programs.go("gopuppet")
+        super().__init__([path, workers, pause_us], **kwargs)
+        self.at.update(symbols(path, "main.tick", "main.deep", "main.shared"))
+        # mov %rax,8(%rsp) in tick; cmp 16(%r14),%rsp in deep. 10 behind: mov $1,%eax
+        self.points = {self.at["main.tick"]: 5, self.at["main.tick"] + 10: 5, self.at["main.deep"]: 4}
+
+
+def symbols(path, *names):
+    text = subprocess.run(["nm", path], capture_output=True, text=True, timeout=60, check=True).stdout
+    found = {name: int(addr, 16) for addr, name in re.findall(r"^([0-9a-f]+) \w (\S+)$", text, re.M)}
+    return {name: found[name] for name in names}
+
+
+# --- agent expressions ---
+
+RDI, RSI = 5, 4         # gdb's numbers
+
+
+def _const(value):
+    return b"\x25" + (value & (1 << 64) - 1).to_bytes(8, "big")
+
+
+def reg_equals(number, value):
+    """register == value"""
+    return b"\x26" + number.to_bytes(2, "big") + _const(value) + b"\x13\x27"
+
+
+def reg_every(number, step):
+    """register % step == 0"""
+    return b"\x26" + number.to_bytes(2, "big") + _const(step) + b"\x08" + _const(0) + b"\x13\x27"
+
+
+FALSE = _const(0) + b"\x27"
+TRUE = _const(1) + b"\x27"
+
+
+def print_regs(text, *numbers):
+    """printf(text, registers…)"""
+    code = b"".join(b"\x26" + number.to_bytes(2, "big") for number in reversed(numbers)) + _const(0) * 2
+    text = text.encode() + b"\0"
+    return code + b"\x34" + bytes([len(numbers)]) + len(text).to_bytes(2, "big") + text + b"\x27"
+
+
+def condition(*codes):
+    return ";" + "".join(f"X{len(code):x},{code.hex()}" for code in codes)
+
+
+def commands(*codes, persist=0):
+    return f";cmds:{persist}," + "".join(f"X{len(code):x},{code.hex()}" for code in codes)
+
+
+# --- a client ---
+
+FEATURES = ("qSupported:multiprocess+;swbreak+;hwbreak+;qRelocInsn+;fork-events+;vfork-events+;exec-events+;"
+            "vContSupported+;QThreadEvents+;no-resumed+;memory-tagging+")
+PLAIN = "qSupported:multiprocess+;swbreak+;hwbreak+;vContSupported+;no-resumed+"
+# SIGALRM, SIGURG, SIGIO, SIGVTALRM, SIGPROF, SIGCHLD, SIGPOLL, SIGWINCH, SIGPRIO, SIGWAITING, SIGLWP, SIGCANCEL, LIBRT as gdb passes them
+QUIET = "QPassSignals:e;10;14;17;1a;1b;1c;21;24;25;2c;4c;97"
+# and SIGRTMIN too
+QUIET_RT = QUIET + ";2e"
+
+
+class Client(rsp.Rsp):
+    """A client that drives a program, as gdb does."""
+
+    def begin(self, features=PLAIN, quiet=QUIET_RT):
+        self.ask(features)
+        if quiet:
+            assert self.ask(quiet) == b"OK"
+        return self.ask("?")
+
+    def ok(self, body):
+        answer = self.ask(body, LIMIT)
+        assert answer == b"OK", f"{body}: {answer!r}"
+
+    def insert(self, addr, extra="", kind=0, length=1):
+        self.ok(f"Z{kind},{addr:x},{length:x}{extra}")
+
+    def remove(self, addr, kind=0, length=1):
+        self.ok(f"z{kind},{addr:x},{length:x}")
+
+    def go(self, action="vCont;c"):
+        self.send(action)
+
+    def stop_reply(self, limit=LIMIT):
+        return self.receive(limit)
+
+    def halt(self):
+        """0x03, and the stop it makes (or another that came first)."""
+        self.interrupt()
+        return self.stop_reply()
+
+    def reg(self, number):
+        return int.from_bytes(bytes.fromhex(self.ask(f"p{number:x}").decode()), "little")
+
+
+def thread_of(reply):
+    """The thread of a stop reply, as text."""
+    return re.search(rb"thread:([^;]+);", reply).group(1).decode()
+
+
+def wait_gone(server, limit=2.0):
+    """The server ends, in time; its exit status."""
+    return server.wait_exit(limit * max(1.0, wait.LIMIT / 30))
+
+
+def kill_quietly(pid):
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass

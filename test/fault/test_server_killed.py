@@ -1,0 +1,99 @@
+"""The server is told to end, or crashes, at any moment of a session: the program is as if nobody had been there."""
+import resource
+import signal
+import threading
+import time
+
+import pytest
+
+from driver import GONE, Driver
+from harness import process, wait
+from stage import LIMIT, GoPuppet, Puppet, Seed, thread_of, times, wait_gone
+
+pytestmark = pytest.mark.stopgo_only("gdbserver leaves its breakpoints where they are")
+
+ORDERLY = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
+FATAL = ("SIGSEGV", "SIGABRT", "SIGBUS")
+PUPPETS = {"c": Puppet, "go": GoPuppet}
+MOMENTS = 50                # for each program and signal
+
+
+def no_core():
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def drive_until_killed(server, actor, seed, number):
+    """A client is at it when the signal comes, up to 25 ms after it began."""
+    driver = Driver(server.port, actor, seed, non_stop=seed.random() < 0.25)
+    moment = seed.random() * 0.025
+    driver.begin()
+    timer = threading.Timer(moment, server.signal, (number,))
+    timer.start()
+    try:
+        driver.drive(time.monotonic() + LIMIT)
+        raise AssertionError(f"the server goes on after signal {number}")
+    except GONE:
+        pass
+    finally:
+        timer.join()
+        driver.close()
+    return driver
+
+
+@pytest.mark.parametrize("name", ORDERLY + FATAL)
+@pytest.mark.parametrize("program", PUPPETS)
+def test_attached(made, programs, serve, program, name):
+    actor = made.add(PUPPETS[program](programs))
+    seed = Seed()
+    number = getattr(signal, name)
+    for moment in range(times(MOMENTS)):
+        print(f"moment {moment}")
+        server = serve.attach(actor.pid, options=("--once",), preexec_fn=no_core)
+        driver = drive_until_killed(server, actor, seed, number)
+        code = wait_gone(server)
+        assert code == (0 if name in ORDERLY else -number)
+        try:
+            actor.assert_untouched()
+        except Exception:
+            print("\n".join(line[:200] for line in driver.transcript[-30:]))
+            raise
+        server.close()
+
+
+@pytest.mark.parametrize("name", ORDERLY + FATAL)
+def test_launched(made, programs, serve, name):
+    """What was launched is killed."""
+    seed = Seed()
+    number = getattr(signal, name)
+    for _ in range(times(4)):
+        server = serve.launch(programs.c("counter"), "threads", "4", preexec_fn=no_core)
+        pid = server.inferior
+        if seed.random() < 0.7:
+            client = Driver(server.port, None, seed)
+            made.add(client)
+            client.begin()
+            client.send("vCont;c")
+            time.sleep(seed.random() * 0.02)
+        server.signal(number)
+        assert wait_gone(server) == (0 if name in ORDERLY else -number)
+        wait.until(lambda: not process.is_alive(pid), "the launched program to be killed", LIMIT)
+
+
+@pytest.mark.parametrize("name", ("SIGTERM", "SIGSEGV"))
+def test_nobody_connected(made, programs, serve, name):
+    """Attached, and no client has come yet, or one has gone and its stop is kept."""
+    actor = made.add(Puppet(programs))
+    number = getattr(signal, name)
+    for came in (False, True):
+        server = serve.attach(actor.pid, options=("--grace=30",), preexec_fn=no_core)
+        if came:
+            client = Driver(server.port, actor, Seed())
+            client.begin()
+            client.insert(actor.at["odd"])
+            client.go()
+            assert thread_of(client.stop_reply())
+            client.reset()
+            server.err.find("reopen the connection", LIMIT)
+        server.signal(number)
+        assert wait_gone(server) == (0 if name in ORDERLY else -number)
+        actor.assert_untouched()
