@@ -84,15 +84,19 @@ class Programs:
             pytest.skip("rustc is not installed (tools/setup)")
         return self._once(name, lambda out: [rustc, "-g", "-o", out, where.FIXTURES / "rust" / (name + ".rs")])
 
-    def go(self, name, release="go1.19", flags=("-gcflags=all=-N -l",), tag=""):
-        """A Go program of test/fixtures/NAME/main.go built by that release; optimised code with flags=()."""
+    def go(self, name, release="go1.19", flags=("-gcflags=all=-N -l",), tag="", package="main.go", cgo=False):
+        """A Go program of test/fixtures/NAME built by that release; optimised code with flags=(). package is what is
+        built there: a file, or "." for a module."""
         go = where.tool(release)
-        out = self.folder / f"{name}-{release}{tag}"
+        out = self.folder / f"{name.replace('/', '-')}-{release}{tag}"
         if not out.exists():
-            env = dict(os.environ, GOCACHE=str(self.folder / "gocache"), GOFLAGS="", GO111MODULE="off", CGO_ENABLED="0",
-                       GOTOOLCHAIN="local", HOME=str(self.folder))
+            if cgo and not shutil.which("gcc"):
+                pytest.skip("gcc is not installed (tools/setup)")
+            env = dict(os.environ, GOCACHE=str(self.folder / "gocache"), GOFLAGS="-buildvcs=false",
+                       GO111MODULE="off" if package.endswith(".go") else "on", CGO_ENABLED="1" if cgo else "0",
+                       GOTOOLCHAIN="local", HOME=str(self.folder), GOPATH=str(self.folder / "gopath"), GOWORK="off")
             new = self.folder / (out.name + ".new")
-            self._run([go, "build", *flags, "-o", new, "main.go"], cwd=where.FIXTURES / name, env=env)
+            self._run([go, "build", *flags, "-o", new, package], cwd=where.FIXTURES / name, env=env)
             os.rename(new, out)
         return str(out)
 
