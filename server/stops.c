@@ -290,6 +290,8 @@ static void go_on(struct session *s, struct inferior *inf, const struct target_e
 
 	if (ev->stop.kind == STOP_THREAD_EXITED) {
 		inferior_note_drop(inf, ev->tid);
+		/* Nobody is to be resumed, but the others may have been kept back for this news. */
+		s->tracer->ops->commit(s->tracer, false);
 		return;
 	}
 	if (ev->stop.kind == STOP_FORK || ev->stop.kind == STOP_VFORK)
