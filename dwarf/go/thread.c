@@ -170,7 +170,8 @@ static void decide(struct go_model *m, const struct looking *k, size_t i, struct
 		t->g.tid = mi->tid;
 		t->g.on_thread = true;
 		t->g.system = start_info(m, curg->start_pc)->system;
-		t->g.hidden = mi->extra_in_c;
+		t->g.hidden = mi->extra_in_c || curg->status == GO_DEAD ||
+			      curg->status == GO_IDLE || curg->status == GO_DEADEXTRA;
 	}
 
 	if (on_stack(curg, sp)) {

@@ -2,6 +2,8 @@
  * Threads and goroutines of a running program: who runs where, with which registers, stop after stop while goroutines come and go
  * and the collector runs; and what a dying program says.
  */
+#include <sys/syscall.h>
+
 #include "go_live.h"
 
 enum { ROUNDS = 40, FRAMES = 2000 };
@@ -132,6 +134,20 @@ static void one_stop(struct live *p, struct go_model **m, struct tally *t)
 	live_release(p);
 }
 
+/* To every thread, as the runtime does to preempt: some are found in the handler. */
+static void send_urgent(pid_t pid)
+{
+	char dir[64];
+	snprintf(dir, sizeof(dir), "/proc/%d/task", pid);
+	DIR *d = opendir(dir);
+	struct dirent *e;
+	while (d && (e = readdir(d)))
+		if (atoi(e->d_name) > 0)
+			syscall(SYS_tgkill, pid, atoi(e->d_name), SIGURG);
+	if (d)
+		closedir(d);
+}
+
 static bool is_cgo(const char *path)
 {
 	return strstr(path, "-cgo") != NULL;
@@ -147,7 +163,10 @@ static void check_under_load(const char *path)
 	free(live_hear(&p, "ready"));
 	live_say(&p, "busy 20\n");
 	free(live_hear(&p, "busy"));
+	live_say(&p, "clock\n");
+	free(live_hear(&p, "clock"));
 	for (int i = 0; i < ROUNDS; i++) {
+		send_urgent(p.pid);
 		one_stop(&p, &m, &t);
 		if (i % 4 == 0)
 			live_say(&p, "gc\n");
@@ -177,6 +196,145 @@ static void threads_are_told_under_load(void **state _unused_)
 {
 	for (size_t i = 0; i < live_n_paths; i++)
 		check_under_load(live_paths[i]);
+}
+
+/* ---- instruction by instruction ---- */
+
+enum { STEPS = 20000, STEPS_IN_HANDLER = 3000 };
+
+/* False: the thread waits for another one (which is stopped), or is gone. */
+static bool step(struct live_task *task, int sig)
+{
+	int status = 0;
+
+	if (ptrace(PTRACE_SINGLESTEP, task->tid, 0, (void *)(long)sig) < 0)
+		return false;
+	for (int n = 0; n < 2000; n++) {
+		pid_t who = waitpid(task->tid, &status, __WALL | WNOHANG);
+		if (who < 0)
+			return false;
+		if (who == task->tid)
+			break;
+		if (n == 1999) {
+			ptrace(PTRACE_INTERRUPT, task->tid, 0, 0);
+			waitpid(task->tid, &status, __WALL);
+			return false;
+		}
+		usleep(n < 1000 ? 1 : 100);
+	}
+	if (!WIFSTOPPED(status))
+		return false;
+	int got = WSTOPSIG(status);
+	task->signal = status >> 16 == 0 && got != SIGTRAP ? got : 0;
+	return ptrace(PTRACE_GETREGS, task->tid, 0, &task->regs) == 0;
+}
+
+struct stepped {
+	size_t steps, with_goroutine, done, between, none;
+	size_t where[GO_WHERE_EXTRA + 1];
+};
+
+/* What the thread runs now, and the goroutine's stack: whole, at every instruction. */
+static void check_step(struct go_model *m, const struct live_task *task, struct stepped *s)
+{
+	struct go_thread_regs at = live_thread_regs(task);
+	struct go_thread t;
+	struct go_regs regs;
+	size_t n = 0;
+
+	go_model_resumed(m);
+	assert_int_equal(go_threads(m, &at, 1, &t), 0);
+	s->steps++;
+	s->where[t.where]++;
+	if (!t.g.g)
+		return;
+	s->with_goroutine++;
+	assert_int_equal(go_regs(m, &t.g, &at, &regs), 0);
+	if (regs.from == GO_REGS_NONE) {
+		s->none++;
+		return;
+	}
+	enum go_unwind_end end = go_unwind(m, &t.g, &regs, frames, FRAMES, &n);
+	const char *last = n ? frames[n - 1].at.function : NULL;
+	if (end == GO_UNWIND_DONE && last && strcmp(last, "runtime.goexit") == 0) {
+		s->done++;
+		return;
+	}
+	/* The stack it left, and the scheduler's it is not on yet. */
+	bool own = regs.sp >= t.g.stack_lo && regs.sp < t.g.stack_hi;
+	s->between++;
+	if (own && t.g.status != GO_COPYSTACK) {
+		printf("  where %d status %d regs %d pc %lx sp %lx: end %d\n", t.where, t.g.status,
+		       regs.from, regs.pc, regs.sp, end);
+		describe_frames(n);
+		fail_msg("goroutine %lu cannot be unwound", t.g.goid);
+	}
+}
+
+static void print_stepped(const char *path, const char *what, const struct stepped *s)
+{
+	printf("%-28s %s: %zu instructions, %zu of a goroutine: whole %zu, on neither stack %zu, "
+	       "none %zu; Go %zu, system %zu, signal %zu, vdso %zu\n",
+	       live_label(path), what, s->steps, s->with_goroutine, s->done, s->between, s->none,
+	       s->where[GO_WHERE_GO], s->where[GO_WHERE_SYSTEM], s->where[GO_WHERE_SIGNAL],
+	       s->where[GO_WHERE_VDSO]);
+	fflush(stdout);
+}
+
+/* A thread in the code of a user goroutine of the busy ones. */
+static struct live_task *running_task(struct live *p, struct go_model *m)
+{
+	for (size_t i = 0; i < p->n_tasks; i++) {
+		struct go_thread_regs at = live_thread_regs(&p->tasks[i]);
+		struct go_thread t;
+		assert_int_equal(go_threads(m, &at, 1, &t), 0);
+		const char *start = t.g.g ? go_start_function(m, &t.g) : NULL;
+		if (t.where == GO_WHERE_GO && start && strncmp(start, "main.busy", 9) == 0)
+			return &p->tasks[i];
+	}
+	return NULL;
+}
+
+static void step_through(const char *path)
+{
+	static struct live p;
+	struct go_model *m = NULL;
+	struct live_task *task = NULL;
+	struct stepped all = { 0 }, handler = { 0 };
+
+	live_start(&p, path);
+	free(live_hear(&p, "ready"));
+	live_say(&p, "busy 20\n");
+	free(live_hear(&p, "busy"));
+	for (int i = 0; i < 200 && !task; i++) {
+		live_seize(&p);
+		if (!m)
+			m = live_model(&p);
+		go_model_resumed(m);
+		task = running_task(&p, m);
+		if (!task)
+			live_release(&p);
+		usleep(1000);
+	}
+	assert_non_null(task);
+	for (int i = 0; i < STEPS && step(task, task->signal); i++)
+		check_step(m, task, &all);
+	print_stepped(path, "steps", &all);
+	/* Into a handler and out of it. */
+	if (step(task, SIGURG))
+		for (int i = 0; i < STEPS_IN_HANDLER && step(task, task->signal); i++)
+			check_step(m, task, &handler);
+	print_stepped(path, "in a handler", &handler);
+	assert_true(all.done > 100 && handler.done > 100);
+	assert_true(handler.where[GO_WHERE_SIGNAL] > 50);
+	go_model_free(m);
+	live_end(&p);
+}
+
+static void every_instruction_has_a_stack(void **state _unused_)
+{
+	for (size_t i = 0; i < live_n_paths; i++)
+		step_through(live_paths[i]);
 }
 
 /* ---- dying ---- */
@@ -359,6 +517,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(threads_are_told_under_load, live_teardown),
+		cmocka_unit_test_teardown(every_instruction_has_a_stack, live_teardown),
 		cmocka_unit_test_teardown(last_words_are_the_programs_own, live_teardown),
 	};
 	if (getenv("STOPGO_GO_TEST"))
