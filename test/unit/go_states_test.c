@@ -388,10 +388,42 @@ static void every_build_is_as_it_prints(void **state _unused_)
 	}
 }
 
+static int check_ancestor(void *ctx, const struct go_ancestor *a)
+{
+	struct go_model *m = ctx;
+	bool in_start = false;
+
+	assert_int_equal(a->goid, 1);
+	for (size_t i = 0; i < a->n_pcs; i++) {
+		struct go_line at = go_line_at(m, a->pcs[i] - 1);
+		in_start |= at.function && strcmp(at.function, "main.start") == 0;
+	}
+	assert_true(in_start);
+	return 7;
+}
+
+static void ancestors_are_kept_when_asked_for(void **state _unused_)
+{
+	setenv("GODEBUG", "tracebackancestors=3", 1);
+	for (size_t i = 0; i < live_n_paths; i++) {
+		static struct live p;
+		live_start(&p, live_paths[i]);
+		free(live_hear(&p, "ready"));
+		live_seize(&p);
+		struct go_model *m = live_model(&p);
+		struct go_goroutine g = started_with(m, "main.labelled");
+		assert_int_equal(go_ancestors(m, &g, check_ancestor, m), 7);
+		go_model_free(m);
+		live_end(&p);
+	}
+	unsetenv("GODEBUG");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(every_build_is_as_it_prints, live_teardown),
+		cmocka_unit_test_teardown(ancestors_are_kept_when_asked_for, live_teardown),
 	};
 	live_fixtures("states");
 	return cmocka_run_group_tests(tests, NULL, NULL);
