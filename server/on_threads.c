@@ -86,6 +86,11 @@ static void put_threads(struct session *s)
 void on_first_threads(struct session *s, struct args *a)
 {
 	(void)a;
+	/* To an end of the list alone lldb says that there must be a process 1. */
+	if (!s->inferiors->first && session_is_lldb(s)) {
+		reply_ok(&s->reply);
+		return;
+	}
 	s->listing = (struct threadid){ s->inferiors->first ? s->inferiors->first->pid : 0, 0 };
 	put_threads(s);
 }

@@ -8,11 +8,13 @@ import pytest
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "client"))
 
 from harness import process, rsp, where  # noqa: E402
+from harness import lldb as real_lldb  # noqa: E402
 from harness.gdb import Gdb  # noqa: E402
 from harness.programs import Programs  # noqa: E402
 from harness.server import Stopgo  # noqa: E402
 
 GDBS = ("gdb13", "gdb18")
+LLDBS = ("lldb19", "lldb21")
 
 
 def pytest_configure(config):
@@ -20,6 +22,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "quick: also run against the build with sanitizers")
     config.addinivalue_line("markers", "peer_fails(why): gdbserver 13 fails this; expected to pass with stopgo")
     config.addinivalue_line("markers", "gdbs(*names): the gdb versions to run with")
+    config.addinivalue_line("markers", "lldbs(*names): the lldb versions to run with")
 
 
 def pytest_report_header(config):
@@ -31,6 +34,9 @@ def pytest_generate_tests(metafunc):
     if "gdb_name" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("gdbs")
         metafunc.parametrize("gdb_name", marker.args if marker else GDBS)
+    if "lldb_name" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("lldbs")
+        metafunc.parametrize("lldb_name", marker.args if marker else LLDBS)
 
 
 def pytest_collection_modifyitems(config, items):
@@ -101,6 +107,21 @@ def new_gdb(made, gdb_name):
     """new_gdb(program) starts a gdb of the version that the test is run with."""
     where.tool(gdb_name)
     return lambda program=None, **kwargs: made.add(Gdb(gdb_name, program, **kwargs))
+
+
+@pytest.fixture
+def lldb(made, lldb_name):
+    """A real lldb of the version that the test is run with; lldb.run(scenario, …) starts the server under test for it."""
+    return made.add(real_lldb.Lldb(lldb_name))
+
+
+@pytest.fixture
+def lldb_both(lldb):
+    """lldb_both(scenario, …): what the scenario saw with the server under test, and with lldb's own."""
+    peer = real_lldb.peer(lldb.name)
+    if not peer:
+        pytest.skip("lldb-server of " + lldb.name + " is not installed (tools/setup)")
+    return lambda scenario, *args: (lldb.run(scenario, *args), lldb.run(scenario, *args, server=peer))
 
 
 @pytest.fixture

@@ -41,8 +41,10 @@ class Closed(Exception):
 
 
 class Rsp:
-    def __init__(self, port=None, path=None, no_ack=True):
-        if path:
+    def __init__(self, port=None, path=None, no_ack=True, connected=None):
+        if connected:
+            self.socket = connected
+        elif path:
             self.socket = socket.socket(socket.AF_UNIX)
             self.socket.connect(str(path))
         else:
