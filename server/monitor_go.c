@@ -320,7 +320,7 @@ bool monitor_set_threads(struct session *s, char *rest)
 	while (name && mode < ARRAY_SIZE(names) && strcmp(name, names[mode]) != 0)
 		mode++;
 	if (!name || mode == ARRAY_SIZE(names) || word(&rest))
-		return refuse(s, "monitor set threads <auto|goroutines|os>");
+		return refuse(s, "monitor set threads auto|goroutines|os");
 	pid_t tid = session_thread(s, &inf, &id) ? threadview_tid_of(inf->view, id) : 0;
 	s->inferiors->policy.mode = (enum threads_mode)mode;
 	s->xfer.object = NULL;
@@ -354,7 +354,7 @@ bool monitor_set_stable_stacks(struct session *s, char *rest)
 	int on = switch_of(word(&rest));
 
 	if (on < 0 || word(&rest))
-		return refuse(s, "monitor set stable-stacks <on|off>");
+		return refuse(s, "monitor set stable-stacks on|off");
 	s->inferiors->policy.stable_stacks = on;
 	print(s, on ? "a goroutine's stack has addresses of its own that stay when it moves\n"
 		    : "stack addresses are those of the process\n");
