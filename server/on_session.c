@@ -1,16 +1,6 @@
 #include "server/handlers.h"
 #include "server/monitor.h"
 
-/* A gdb that reads no XML takes the registers every amd64 has, and no more, for granted. */
-static void choose_registers(struct session *s)
-{
-	struct x86_features cpu = { 0 };
-
-	if (s->client.kind != CLIENT_GDB || s->client.xml_registers[0])
-		x86_features_detect(&cpu);
-	regmap_init(&s->regs, &cpu, TDESC_GDB);
-}
-
 void on_supported(struct session *s, struct args *a)
 {
 	size_t len;
@@ -23,7 +13,6 @@ void on_supported(struct session *s, struct args *a)
 	s->dialect.multiprocess = s->client.multiprocess;
 	s->dialect.swbreak = s->client.swbreak;
 	s->dialect.hwbreak = s->client.hwbreak;
-	choose_registers(s);
 	session_update_events(s);
 	packets_put_features(s, &s->reply);
 }

@@ -28,7 +28,6 @@ static void console(void *ctx, const char *text, size_t len)
 
 struct session *session_new(struct server *srv, struct conn *conn)
 {
-	struct x86_features cpu;
 	struct session *s = calloc(1, sizeof(*s));
 	if (!s)
 		return NULL;
@@ -38,8 +37,6 @@ struct session *session_new(struct server *srv, struct conn *conn)
 	s->inferiors = srv->inferiors;
 	sigemptyset(&s->pass);
 	s->inferiors->policy.non_stop = false;
-	x86_features_detect(&cpu);
-	regmap_init(&s->regs, &cpu, TDESC_GDB);
 	session_know_client(s);
 	hostio_init(&s->hostio);
 	buf_init(&s->reply, REPLY_MAX);
@@ -320,6 +317,22 @@ static void keep_first_signal(struct session *s)
 	*last = (struct target_event){ 0 };
 }
 
+/* A gdb that reads no XML takes the registers every amd64 has, and no more, for granted. */
+static void choose_registers(struct session *s)
+{
+	static const enum tdesc_layout layouts[] = {
+		[CLIENT_UNKNOWN] = TDESC_GDB,
+		[CLIENT_GDB] = TDESC_GDB,
+		[CLIENT_LLDB] = TDESC_LLDB,
+		[CLIENT_DELVE] = TDESC_DELVE,
+	};
+	struct x86_features cpu = { 0 };
+
+	if (s->client.kind != CLIENT_GDB || s->client.xml_registers[0])
+		x86_features_detect(&cpu);
+	regmap_init(&s->regs, &cpu, layouts[s->client.kind]);
+}
+
 /*
  * lldb asks for thread suffixes before it says anything of itself; and where we were started as lldb-server, a client that says
  * nothing of itself expects one.
@@ -327,21 +340,13 @@ static void keep_first_signal(struct session *s)
 void session_know_client(struct session *s)
 {
 	const struct options *o = s->server->opt;
-	enum tdesc_layout layout;
-	struct x86_features cpu;
 
 	if (s->client.kind == CLIENT_UNKNOWN && (s->thread_suffix || (o && o->lldb_client)))
 		s->client.kind = CLIENT_LLDB;
 	s->inferiors->policy.suits = s->client.kind == CLIENT_GDB || s->client.kind == CLIENT_LLDB;
 	s->dialect.client = s->client.kind;
 	s->dialect.native_signals = s->client.kind == CLIENT_LLDB;
-	layout = s->client.kind == CLIENT_DELVE  ? TDESC_DELVE
-		 : s->client.kind == CLIENT_LLDB ? TDESC_LLDB
-						 : TDESC_GDB;
-	if (layout != s->regs.tdesc.layout) {
-		x86_features_detect(&cpu);
-		regmap_init(&s->regs, &cpu, layout);
-	}
+	choose_registers(s);
 	if (!session_is_lldb(s))
 		return;
 	/* Delve expands no runs in binary replies, and lldb-server sends none. */

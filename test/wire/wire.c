@@ -155,6 +155,8 @@ static void set_field(struct stop *stop, const char *key, long value)
 		stop->status = (int)value;
 	else if (!strcmp(key, "addr"))
 		stop->addr = (uint64_t)value;
+	else if (!strcmp(key, "point"))
+		stop->point = (uint64_t)value;
 	else if (!strcmp(key, "watch"))
 		stop->watch = (enum point_kind)value;
 	else if (!strcmp(key, "syscall"))
