@@ -6,6 +6,7 @@
 #include "server/stops.h"
 
 #include <errno.h>
+#include <glob.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -84,7 +85,7 @@ void on_env_plain(struct session *s, struct args *a)
 	const uint8_t *text = args_rest(a, &len);
 	buf_put(&s->scratch, text, args_ok(a) ? len : 0);
 	const char *line = buf_cstr(&s->scratch);
-	const char *eq = line && !memchr(text, 0, len) ? strchr(line, '=') : NULL;
+	const char *eq = line && args_ok(a) && !memchr(line, 0, len) ? strchr(line, '=') : NULL;
 	if (!args_ok(a) || !eq) {
 		args_fail(a);
 		return;
@@ -126,8 +127,15 @@ void on_env_reset(struct session *s, struct args *a)
 void on_working_dir(struct session *s, struct args *a)
 {
 	const char *path = take_text(s, a);
-	if (path)
-		put_outcome(s, launching_set_cwd(&s->inferiors->launching, path[0] ? path : NULL));
+	glob_t found = { 0 };
+
+	if (!path)
+		return;
+	/* gdb leaves "~" to the side whose home it is. */
+	if (path[0] == '~' && glob(path, GLOB_TILDE_CHECK | GLOB_NOCHECK, NULL, &found) == 0)
+		path = found.gl_pathv[0];
+	put_outcome(s, launching_set_cwd(&s->inferiors->launching, path[0] ? path : NULL));
+	globfree(&found);
 }
 
 void on_get_working_dir(struct session *s, struct args *a)

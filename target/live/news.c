@@ -138,6 +138,7 @@ static void task_stopped(struct task *task, struct news news)
 	task->leaving_kernel = false;
 	task->in_kernel =
 		news.kind == NEWS_SYSCALL || (news.kind >= NEWS_FORK && news.kind <= NEWS_EXEC);
+	task->at_exec = news.kind == NEWS_EXEC;
 	if (left_kernel) {
 		task_restart_step(task);
 		return;

@@ -249,7 +249,7 @@ void task_restart(struct task *task, int signo)
 		    : wants_syscalls(p) ? pt_syscall(task->tid, signo)
 					: pt_cont(task->tid, signo);
 	}
-	task->leaving_kernel = task->stepping && task->in_kernel;
+	task->leaving_kernel = task->stepping && task->at_exec;
 	if (r < 0 && r != -ESRCH)
 		log_debug(LOG_RUN, "%d cannot be restarted: %s", task->tid, strerror(-r));
 	/* ESRCH: killed while it was stopped. Its status is on the way, so it counts as running. */

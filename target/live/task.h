@@ -79,7 +79,8 @@ struct task {
 	bool queued;   /* in the tracer's event queue */
 	bool stepping; /* last restarted by PTRACE_SINGLESTEP */
 	bool in_kernel; /* stands inside a system call: a step ends on the way out of it, nothing executed */
-	bool leaving_kernel; /* that step is under way */
+	bool at_exec;        /* ... of execve: the first step of a new program shall execute something */
+	bool leaving_kernel; /* that first step is under way */
 	bool vforking;       /* waits in the kernel for its vfork child */
 	bool gp_valid, gp_dirty;
 	bool dregs_stale; /* the debug registers must be written before it runs */
