@@ -256,7 +256,7 @@ int inferior_mem_write(struct inferior *inf, uint64_t addr, const void *from, si
 	threadview_real_values(inf->view, addr, copy, len);
 	int r = t->ops->write->mem_write(t, addr, copy, len);
 	/* It may have been the runtime's own bookkeeping. */
-	threadview_resumed(inf->view);
+	threadview_changed(inf->view);
 	return r;
 }
 

@@ -24,6 +24,7 @@ struct thread_note {
 	pid_t tid;
 	struct resume doing; /* a step or range that was asked for; CONT: nothing to go on with */
 	bool is_doing;
+	int64_t as;           /* the thread id it was named by; 0: none */
 	bool stop_asked;  /* vCont;t: its STOP_INTERRUPT is reported with signal 0 */
 	unsigned options; /* QThreadOptions */
 	bool listed;      /* was in the last jstopinfo for Delve */

@@ -297,36 +297,26 @@ bool monitor_go(struct session *s, char *rest)
 
 /* --- how it is shown --- */
 
-/* The thread the client means is the same one under its new id. */
-static void select_again(struct session *s, struct inferior *inf, pid_t tid)
-{
-	int64_t id = tid ? threadview_id_of(inf->view, tid) : threadview_main(inf->view);
-
-	s->inferiors->last_id = 0;
-	if (id)
-		session_select(s, inf, id);
-}
-
 bool monitor_set_threads(struct session *s, char *rest)
 {
 	static const char *const names[] = {
 		[THREADS_AUTO] = "auto", [THREADS_GOROUTINES] = "goroutines", [THREADS_OS] = "os"
 	};
 	const char *name = word(&rest);
-	struct inferior *inf = NULL;
-	int64_t id;
+	struct inferior *inf = session_inferior(s);
 	size_t mode = 0;
 
 	while (name && mode < ARRAY_SIZE(names) && strcmp(name, names[mode]) != 0)
 		mode++;
 	if (!name || mode == ARRAY_SIZE(names) || word(&rest))
 		return refuse(s, "monitor set threads auto|goroutines|os");
-	pid_t tid = session_thread(s, &inf, &id) ? threadview_tid_of(inf->view, id) : 0;
+	for (struct inferior *each = s->inferiors->first; each; each = each->next)
+		threadview_keep_ids(each->view);
+	s->inferiors->last_id = 0;
 	s->inferiors->policy.mode = (enum threads_mode)mode;
 	s->xfer.object = NULL;
 	if (!inf)
 		return true;
-	select_again(s, inf, tid);
 	print(s, "threads are %s\n", threadview_gview(inf->view) ? "goroutines" : "OS threads");
 	if (mode == THREADS_GOROUTINES && s->inferiors->policy.non_stop)
 		print(s, "goroutines are shown in all-stop mode only\n");
@@ -343,7 +333,7 @@ bool monitor_set_max_goroutines(struct session *s, char *rest)
 	s->inferiors->policy.max_goroutines = strtoul(number, NULL, 10);
 	for (struct inferior *inf = s->inferiors->first; inf; inf = inf->next) {
 		inf->steps.told_limit = false;
-		threadview_resumed(inf->view);
+		threadview_changed(inf->view);
 	}
 	print(s, "at most %s goroutines are listed as threads\n", number);
 	return true;

@@ -101,8 +101,9 @@ static int resolve(struct session *s, struct threadid *who)
 	return 0;
 }
 
-static void note_resume(struct inferior *inf, pid_t tid, const struct resume *how)
+static void note_resume(struct inferior *inf, pid_t tid, const struct action *one)
 {
+	const struct resume *how = &one->how;
 	struct thread_note *note = inferior_note(inf, tid);
 
 	if (!note && how->action != RESUME_CONT)
@@ -113,20 +114,21 @@ static void note_resume(struct inferior *inf, pid_t tid, const struct resume *ho
 	note->is_doing = how->action != RESUME_CONT;
 	note->doing = *how;
 	note->doing.signo = 0;
+	note->as = MAX(one->who.tid, (int64_t)0);
 }
 
 static bool start_thread(struct session *s, struct inferior *inf, pid_t tid,
-			 const struct resume *how)
+			 const struct action *one)
 {
 	/* It has something to tell first. */
 	if (s->non_stop && !session_is_lldb(s) &&
 	    stops_is_queued(s, inf->pid, threadview_id_of(inf->view, tid)))
 		return false;
 
-	int r = inf->target->ops->run->resume(inf->target, tid, how);
+	int r = inf->target->ops->run->resume(inf->target, tid, &one->how);
 	if (r == -EBUSY)
 		return false;
-	note_resume(inf, tid, how);
+	note_resume(inf, tid, one);
 	inf->fresh = false;
 	/* One that is gone has its end to tell. */
 	return true;
@@ -215,7 +217,7 @@ static size_t apply(struct session *s, struct inferior *inf, struct actions *lis
 		if (one->stop)
 			stop_thread(s, inf, tid);
 		else
-			started += start_thread(s, inf, tid, &one->how);
+			started += start_thread(s, inf, tid, one);
 	}
 	return started;
 }

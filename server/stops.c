@@ -549,9 +549,16 @@ static int64_t id_of_event(struct session *s, struct inferior *inf, const struct
 			   int64_t id)
 {
 	int64_t wanted = s->general.pid == inf->pid ? s->general.tid : 0;
+	const struct thread_note *note = inferior_note(inf, ev->tid);
 
 	if (id || !has_thread(&ev->stop))
 		return id ? id : ev->tid;
+	/* Who stepped has stepped, whatever the OS thread carries now. */
+	if (ev->stop.kind == STOP_STEP && note && note->as &&
+	    note->as != threadview_id_of(inf->view, ev->tid)) {
+		threadview_keep(inf->view, note->as, ev->tid);
+		return note->as;
+	}
 	if (ev->stop.kind == STOP_INTERRUPT)
 		return threadview_interrupted(inf->view, ev->tid, wanted);
 	return threadview_id_of(inf->view, ev->tid);

@@ -11,6 +11,11 @@
 
 enum { AUXV_MAX = 64 * 1024 };
 
+struct former {
+	int64_t id;
+	pid_t tid;
+};
+
 struct threadview {
 	struct target *target;
 	const struct view_policy *policy;
@@ -19,6 +24,9 @@ struct threadview {
 	struct go_model *model;
 	struct gview *gview; /* made with the model */
 	struct err why_not;
+	struct former *former; /* ids that count beside those of the view, until the next resume */
+	size_t n_former, room_former;
+	struct former kept; /* id 0: none */
 };
 
 struct threadview *threadview_new(struct target *t, const struct view_policy *policy)
@@ -46,6 +54,7 @@ void threadview_free(struct threadview *v)
 	if (!v)
 		return;
 	threadview_execed(v);
+	free(v->former);
 	free(v);
 }
 
@@ -127,12 +136,19 @@ struct gview *threadview_gview(struct threadview *v)
 	return v->gview;
 }
 
-void threadview_resumed(struct threadview *v)
+void threadview_changed(struct threadview *v)
 {
 	if (!v->model)
 		return;
 	go_model_resumed(v->model);
 	gview_resumed(v->gview);
+}
+
+void threadview_resumed(struct threadview *v)
+{
+	v->n_former = 0;
+	v->kept.id = 0;
+	threadview_changed(v);
 }
 
 /* --- OS threads: an id is the tid --- */
@@ -184,27 +200,79 @@ static int os_describe(struct threadview *v, int64_t id, struct view_thread *ret
 
 /* --- whichever is in force --- */
 
+void threadview_keep(struct threadview *v, int64_t id, pid_t tid)
+{
+	v->kept = (struct former){ id, tid };
+}
+
+void threadview_keep_ids(struct threadview *v)
+{
+	pid_t tid = 0;
+
+	v->n_former = 0;
+	while (v->target->ops->next_thread(v->target, tid, &tid) == 0 && tid) {
+		if (v->n_former == v->room_former) {
+			size_t room = v->room_former ? v->room_former * 2 : 32;
+			struct former *more = reallocarray(v->former, room, sizeof(*more));
+			if (!more)
+				return;
+			v->former = more;
+			v->room_former = room;
+		}
+		v->former[v->n_former++] = (struct former){ threadview_id_of(v, tid), tid };
+	}
+}
+
+/* 0: it was none, or is one of the view in force. */
+static pid_t former_tid(struct threadview *v, int64_t id)
+{
+	struct gview *gv = v->n_former ? threadview_gview(v) : NULL;
+
+	if (v->kept.id && v->kept.id == id)
+		return os_alive(v, v->kept.tid) ? v->kept.tid : 0;
+	if (!v->n_former || (gv ? gview_alive(gv, id) : os_alive(v, id)))
+		return 0;
+	for (size_t i = 0; i < v->n_former; i++)
+		if (v->former[i].id == id && os_alive(v, v->former[i].tid))
+			return v->former[i].tid;
+	return 0;
+}
+
 int threadview_next(struct threadview *v, int64_t after, int64_t *ret)
 {
 	struct gview *gv = threadview_gview(v);
-	return gv ? gview_next(gv, after, ret) : os_next(v, after, ret);
+	int r = gv ? gview_next(gv, after, ret) : os_next(v, after, ret);
+
+	if (r == 0 && v->kept.id > after && (!*ret || v->kept.id < *ret) &&
+	    os_alive(v, v->kept.tid))
+		*ret = v->kept.id;
+	return r;
 }
 
 bool threadview_alive(struct threadview *v, int64_t id)
 {
 	struct gview *gv = threadview_gview(v);
+
+	if (former_tid(v, id))
+		return true;
 	return gv ? gview_alive(gv, id) : os_alive(v, id);
 }
 
 int64_t threadview_id_of(struct threadview *v, pid_t tid)
 {
 	struct gview *gv = threadview_gview(v);
+
+	if (v->kept.id && v->kept.tid == tid)
+		return v->kept.id;
 	return gv ? gview_id_of(gv, tid) : tid;
 }
 
 pid_t threadview_tid_of(struct threadview *v, int64_t id)
 {
 	struct gview *gv = threadview_gview(v);
+
+	if (former_tid(v, id))
+		return former_tid(v, id);
 	if (gv)
 		return gview_tid_of(gv, id);
 	return os_alive(v, id) ? (pid_t)id : 0;
@@ -232,6 +300,10 @@ void threadview_stopped(struct threadview *v, int64_t id)
 int threadview_describe(struct threadview *v, int64_t id, struct view_thread *ret)
 {
 	struct gview *gv = threadview_gview(v);
+	pid_t former = former_tid(v, id);
+
+	if (former)
+		return os_describe(v, former, ret);
 	return gv ? gview_describe(gv, id, ret) : os_describe(v, id, ret);
 }
 
@@ -296,7 +368,7 @@ int view_regs_begin(struct view_regs *r, struct threadview *v, int64_t id)
 	r->have_gp = r->have_xstate = false;
 	r->dirty_gp = r->dirty_xstate = false;
 	r->gp_error = r->xstate_error = 0;
-	if (gv)
+	if (gv && !former_tid(v, id))
 		return gview_regs_begin(gv, id, r);
 	r->tid = threadview_tid_of(v, id);
 	return r->tid ? 0 : -ESRCH;
@@ -404,7 +476,7 @@ int view_regs_flush(struct view_regs *r)
 	}
 	/* Who runs what is decided by the stack pointer. */
 	if (r->dirty_gp)
-		threadview_resumed(r->view);
+		threadview_changed(r->view);
 	r->dirty_gp = r->dirty_xstate = false;
 	return e;
 }

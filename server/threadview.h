@@ -41,8 +41,10 @@ struct view_policy {
 struct threadview *threadview_new(struct target *t, const struct view_policy *policy);
 void threadview_free(struct threadview *v);
 
-/* Somebody is about to run: what was read is stale. */
+/* Somebody is about to run, or did: what was read is stale. */
 void threadview_resumed(struct threadview *v);
+/* The same when something was written. */
+void threadview_changed(struct threadview *v);
 /* Another program: whatever was learned is forgotten. */
 void threadview_execed(struct threadview *v);
 /* The goroutine view if it is in force, else NULL. */
@@ -63,6 +65,10 @@ int64_t threadview_main(struct threadview *v);
 /* Everybody was stopped on demand and this OS thread happened to say so: the thread a person wants to see. wanted: chosen before. */
 int64_t threadview_interrupted(struct threadview *v, pid_t tid, int64_t wanted);
 
+/* Until the next resume this OS thread has this id, whatever it carries now: its client stepped it by that name. */
+void threadview_keep(struct threadview *v, int64_t id, pid_t tid);
+/* The views are about to change: until the next resume the client may go on using the ids that OS threads have now. */
+void threadview_keep_ids(struct threadview *v);
 /* This one stopped: it is listed, whatever is left out. */
 void threadview_stopped(struct threadview *v, int64_t id);
 
