@@ -379,7 +379,8 @@ static void print_groups(struct listing *l)
 {
 	size_t shown = l->q->limit ? MIN(l->q->limit, l->n_groups) : l->n_groups;
 
-	qsort(l->groups, l->n_groups, sizeof(*l->groups), by_count);
+	if (l->n_groups)
+		qsort(l->groups, l->n_groups, sizeof(*l->groups), by_count);
 	for (size_t i = 0; i < shown; i++) {
 		const struct group *g = &l->groups[i];
 		buf_printf(&l->text, "%8zu  %s (goroutine %llu%s)\n", g->count, g->name,

@@ -156,7 +156,8 @@ static int number(struct gview *gv)
 	int r = 0;
 
 	gv->n_ids = 0;
-	qsort(gv->gs, gv->n_gs, sizeof(*gv->gs), by_goid);
+	if (gv->n_gs)
+		qsort(gv->gs, gv->n_gs, sizeof(*gv->gs), by_goid);
 	for (size_t i = 0; i < gv->n_gs && r == 0; i++)
 		r = add_id(gv, gview_id_of_goid(gv, gv->gs[i].goid));
 	for (size_t i = 0; i < gv->n_seen && r == 0; i++) {
@@ -164,7 +165,8 @@ static int number(struct gview *gv)
 		if (worth_listing(gv, &gv->seen[i], id))
 			r = add_id(gv, id);
 	}
-	qsort(gv->ids, gv->n_ids, sizeof(*gv->ids), by_id);
+	if (gv->n_ids)
+		qsort(gv->ids, gv->n_ids, sizeof(*gv->ids), by_id);
 	return r;
 }
 
