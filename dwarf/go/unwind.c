@@ -210,7 +210,8 @@ static enum go_unwind_end step(struct unwind *u, bool *more)
 	uint64_t ra;
 	if (!stack_word(u, ra_at, &ra))
 		return GO_UNWIND_BROKEN;
-	u->exact = injects_call(u->m, rt, &f);
+	/* What C was called from by Go 1.19 is noted as the address of systemstack_switch. */
+	u->exact = injects_call(u->m, rt, &f) || (rt == RT_CGOCALLBACK && is_entry(u->m, ra));
 	u->pc = ra;
 	u->sp = cfa;
 	*more = true;

@@ -277,7 +277,8 @@ _unused_ static void live_seize(struct live *p)
 		struct live_task *t = &p->tasks[i];
 		int status;
 		assert_int_equal(waitpid(t->tid, &status, __WALL), t->tid);
-		assert_true(WIFSTOPPED(status));
+		if (!WIFSTOPPED(status))
+			fail_msg("thread %d of %d is gone: status %x", t->tid, p->pid, status);
 		t->signal = status >> 16 == 0 ? WSTOPSIG(status) : 0;
 		assert_int_equal(ptrace(PTRACE_GETREGS, t->tid, 0, &t->regs), 0);
 	}
