@@ -238,7 +238,7 @@ static int interrupt_op(struct target *t, pid_t tid)
 	if (!th)
 		return -ESRCH;
 	DID(fake_of(t), "interrupt %d; ", (int)tid);
-	if (th->running && !th->has_pending) {
+	if (th->running && !th->has_pending && !fake_of(t)->deaf) {
 		th->has_pending = true;
 		th->pending = (struct stop){ .kind = STOP_INTERRUPT };
 	}

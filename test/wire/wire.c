@@ -6,7 +6,7 @@
  *   !! WORDS       something happens:
  *                    process PID [attached] [threads N]   thread PID TID     end TID
  *                    stop TID KIND [KEY=VALUE...]          exit PID STATUS    kill PID SIGNAL
- *                    program WORD...     refuse on|off     disable LIST       reconnect
+ *                    program WORD...     refuse on|off     deaf on|off     disable LIST       reconnect
  *   ?? TEXT        what was done to the tracer since the last packet or ??, or "nothing"; * stands for anything
  *   # WHY
  *
@@ -242,6 +242,10 @@ static bool happen(struct wire *w, char *text)
 	}
 	if (!strcmp(verb, "refuse")) {
 		w->fake->refuse = !strcmp(rest, "on");
+		return true;
+	}
+	if (!strcmp(verb, "deaf")) {
+		w->fake->deaf = !strcmp(rest, "on");
 		return true;
 	}
 	if (!strcmp(verb, "disable"))
