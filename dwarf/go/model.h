@@ -150,9 +150,9 @@ enum go_walk_flags {
 };
 
 /*
- * Every goroutine, in the order of creation of their g. Reads some hundreds at a time and keeps
- * only ids (16 bytes each), so a walk over a million costs 20 MB. -ENODATA as in go_model_ready().
- * A g that cannot be read is left out and counted.
+ * Every goroutine, in the order in which their g were first made. Reads some hundreds at a time and keeps 8 bytes each: a million
+ * takes 8 MB and about 0.15 s of our own time. -ENODATA as in go_model_ready(). A g that cannot be read is left out
+ * and counted for go_model_describe().
  */
 int go_walk(struct go_model *model, unsigned flags, go_walk_fn *fn, void *ctx,
 	    struct err *err) _must_check_;
