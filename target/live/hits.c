@@ -117,7 +117,13 @@ void task_int3_hit(struct task *task)
 		hit_counts(task, point->internal_conditions, point->internal_condition_count);
 	bool asked = point->wanted && !p->hidden && hit_reported(task, point);
 	if (!internal && !asked) {
-		task_pass_point(task, at);
+		/* Below it is a trap of the program's own: it was taken with ours. */
+		if (point->orig == INT3) {
+			gp->rip = at + 1;
+			task_gp_changed(task);
+		} else {
+			task_pass_point(task, at);
+		}
 		task_go(task);
 		return;
 	}

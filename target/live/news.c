@@ -49,9 +49,8 @@ static void signal_stop(struct task *task, int signo)
 	task->stop_signo = signo;
 	if (deferred_arrived(task, signo))
 		return;
-	bool passes = sigismember(&live->pass, signo) == 1 && !task_steps_openly(task);
-	if ((task->proc->starting || task->proc->hidden || passes) && !live->stopping &&
-	    task->resumed) {
+	bool passes = task->proc->starting || task->proc->hidden || task_passes_signal(task, signo);
+	if (passes && !live->stopping && task->resumed) {
 		bool held = task_hold_signal(task, signo);
 		log_debug(LOG_STOP, "%d: signal %d %s", task->tid, signo, held ? "held" : "passed");
 		task_restart(task, held ? 0 : signo);

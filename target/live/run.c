@@ -67,6 +67,29 @@ bool task_steps_openly(const struct task *task)
 	return task->how.action != RESUME_CONT && !task->how.hold_signals;
 }
 
+/*
+ * gdb lets a function it called return to a breakpoint on the stack, which may not be executable, or to no memory at all: the fault
+ * at that address is the breakpoint, whatever is passed otherwise.
+ */
+static bool faults_at_point(struct task *task, int signo)
+{
+	struct user_regs_struct *gp;
+	const struct swpoint *point;
+
+	if (signo != SIGSEGV && signo != SIGILL && signo != SIGBUS)
+		return false;
+	if (task_gp(task, &gp) < 0)
+		return false;
+	point = swpoints_find(&task->proc->space->sw, gp->rip);
+	return point && point->wanted;
+}
+
+bool task_passes_signal(struct task *task, int signo)
+{
+	return sigismember(&task->proc->live->pass, signo) == 1 && !task_steps_openly(task) &&
+	       !faults_at_point(task, signo);
+}
+
 static bool is_deferred(const struct task *task, int signo)
 {
 	const struct deferred_signal *d = task->deferred;
@@ -87,12 +110,11 @@ bool task_hold_signal(struct task *task, int signo)
 
 bool task_pending_stale(struct task *task)
 {
-	struct live *live = task->proc->live;
 	struct user_regs_struct *gp;
 
 	switch (task->pending.kind) {
 	case STOP_SIGNAL:
-		if (sigismember(&live->pass, task->pending.signo) != 1 || task_steps_openly(task))
+		if (!task_passes_signal(task, task->pending.signo))
 			return false;
 		if (!task_hold_signal(task, task->pending.signo))
 			task->how.signo = task->pending.signo; /* delivered instead of told */
@@ -154,7 +176,8 @@ void task_send(const struct task *task, const struct deferred_signal *d)
 	siginfo_t info = d->info;
 
 	if (d->have_info && info.si_code < 0 && info.si_code != SI_TKILL &&
-	    syscall(SYS_rt_tgsigqueueinfo, task->proc->base.pid, task->tid, info.si_signo, &info) == 0)
+	    syscall(SYS_rt_tgsigqueueinfo, task->proc->base.pid, task->tid, info.si_signo, &info) ==
+		    0)
 		return;
 	syscall(SYS_tkill, task->tid, info.si_signo);
 }

@@ -290,6 +290,8 @@ void task_defer_signal(struct task *task, int signo);
 /* The same for one that passes, if the step under way is to see none; false: it is to be delivered. */
 bool task_hold_signal(struct task *task, int signo);
 bool task_steps_openly(const struct task *task);
+/* Delivered without a stop. */
+bool task_passes_signal(struct task *task, int signo);
 /* Sends it with what came with it, as far as the kernel allows. */
 void task_send(const struct task *task, const struct deferred_signal *d);
 /* What a restart is to deliver, given that it was asked to deliver signo; the rest is sent. */
