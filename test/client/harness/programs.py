@@ -44,11 +44,15 @@ class Programs:
             pytest.fail("cannot build a fixture: %s\n%s%s" % (" ".join(map(str, command)), done.stdout, done.stderr),
                         pytrace=False)
 
+    def _unfinished(self, name):
+        """Where to build it before it gets its name: several runs may share the folder."""
+        return self.folder / f"{name}.{os.getpid()}"
+
     def _once(self, name, command_of):
         """Build into `name` unless it is there; command_of(output path) is the compiler's command line."""
         out = self.folder / name
         if not out.exists():
-            new = self.folder / (name + ".new")
+            new = self._unfinished(name)
             self._run(command_of(new), cwd=where.ROOT)
             os.rename(new, out)
         return str(out)
@@ -95,7 +99,7 @@ class Programs:
             env = dict(os.environ, GOCACHE=str(self.folder / "gocache"), GOFLAGS="-buildvcs=false",
                        GO111MODULE="off" if package.endswith(".go") else "on", CGO_ENABLED="1" if cgo else "0",
                        GOTOOLCHAIN="local", HOME=str(self.folder), GOPATH=str(self.folder / "gopath"), GOWORK="off")
-            new = self.folder / (out.name + ".new")
+            new = self._unfinished(out.name)
             self._run([go, "build", *flags, "-o", new, package], cwd=where.FIXTURES / name, env=env)
             os.rename(new, out)
         return str(out)
