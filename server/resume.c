@@ -120,15 +120,20 @@ static void note_resume(struct inferior *inf, pid_t tid, const struct action *on
 static bool start_thread(struct session *s, struct inferior *inf, pid_t tid,
 			 const struct action *one)
 {
+	struct action mine = *one;
+
 	/* It has something to tell first. */
 	if (s->non_stop && !session_is_lldb(s) &&
 	    stops_is_queued(s, inf->pid, threadview_id_of(inf->view, tid)))
 		return false;
 
-	int r = inf->target->ops->run->resume(inf->target, tid, &one->how);
+	/* The handler of Go's preemption signal is not where a step of lldb's or Delve's leads. */
+	if (session_is_lldb(s) && one->how.action != RESUME_CONT && inferior_is_go(inf))
+		mine.how.hold_signals = true;
+	int r = inf->target->ops->run->resume(inf->target, tid, &mine.how);
 	if (r == -EBUSY)
 		return false;
-	note_resume(inf, tid, one);
+	note_resume(inf, tid, &mine);
 	inf->fresh = false;
 	/* One that is gone has its end to tell. */
 	return true;

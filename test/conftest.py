@@ -10,6 +10,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "client"))
 
 from harness import process, rsp, where  # noqa: E402
 from harness import lldb as real_lldb  # noqa: E402
+from harness.dlv import Dlv  # noqa: E402
 from harness.gdb import Gdb  # noqa: E402
 from harness.programs import Programs  # noqa: E402
 from harness.server import Stopgo  # noqa: E402
@@ -120,6 +121,12 @@ def new_gdb(made, gdb_name):
     """new_gdb(program) starts a gdb of the version that the test is run with."""
     where.tool(gdb_name)
     return lambda program=None, **kwargs: made.add(Gdb(gdb_name, program, **kwargs))
+
+
+@pytest.fixture
+def dlv(made):
+    """dlv("exec", program, …) starts a Delve on the server under test; backend="native" one on its own."""
+    return lambda *args, **kwargs: made.add(Dlv(*args, **kwargs))
 
 
 @pytest.fixture

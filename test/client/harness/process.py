@@ -61,6 +61,18 @@ def changed_text(pid):
     return differences
 
 
+def descendants(pid):
+    """The pids of everything that it and its children started and that is still below it."""
+    found = []
+    try:
+        for tid in tasks(pid):
+            with open(f"/proc/{pid}/task/{tid}/children") as f:
+                found += map(int, f.read().split())
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return found + [one for child in found for one in descendants(child)]
+
+
 class Debuggee:
     """A program that runs by itself, to be attached to. It is started so that any process may trace it where Yama
     restricts that, and it is killed at the end of the test."""
