@@ -225,16 +225,14 @@ bool monitor_panic(struct session *s, char *rest)
 	gv = goroutines_of(s, &inf);
 	if (!gv)
 		return true;
-	if (inf->steps.last_words)
-		print(s, "%s", inf->steps.last_words);
 	struct panics p = { gview_model(gv), &b };
 	int r = go_walk(p.model, GO_WALK_NO_TID, put_panics_of, &p, &err);
 	if (r < 0)
 		print(s, "%s\n", err_text(&err, r));
 	else if (b.len)
 		print_buf(s, &b);
-	else if (!inf->steps.last_words)
-		print(s, "no goroutine panics\n");
+	else
+		print(s, "%s", inf->steps.last_words ? inf->steps.last_words : "no goroutine panics\n");
 	return true;
 }
 

@@ -211,8 +211,9 @@ def test_views_by_choice(session, programs):
     gdb.thread(number)
     gdb.step("stepi", func="main.add")
     assert "threads are OS threads" in gdb.monitor("set threads os")
-    gdb.thread(max(gdb.threads()))
-    assert all("details" not in row for row in gdb.threads().values())
+    rows = gdb.threads()
+    gdb.thread(max(rows))
+    assert "details" not in rows[max(rows)]
     with pytest.raises(GdbError):
         gdb.monitor("set threads fibres")
     gdb.kill()
