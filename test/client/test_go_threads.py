@@ -55,7 +55,9 @@ def states_of(debuggee, program):
     while not text or text[-1] != "end":
         text.append(running.readline())
     dump = "\n".join(text[:-1])
-    return running, {own.goid: own for own in map(Own, re.split(r"\n\n", dump.strip()))}
+    # The spare one of a C thread that has called Go is nobody's while the thread is in C.
+    every_one = map(Own, re.split(r"\n\n", dump.strip()))
+    return running, {own.goid: own for own in every_one if own.functions != ["runtime.goexit"]}
 
 
 def server_list(gdb, words="-t 100"):
@@ -74,7 +76,7 @@ def server_list(gdb, words="-t 100"):
 def frames_match(ours, own, in_syscall):
     """The program prints no frames of the runtime around the user's, not what the compiler wraps around `go f(x)`, and not
     the middle of a long stack; in a system call it begins where the call was announced."""
-    visible = [name for name in ours if not name.startswith("runtime.")]
+    visible = [name for name in ours if not name.startswith(("runtime.", "_cgoexp_"))]
     theirs = [name for name in own if not name.startswith("runtime.")]
     gap = next((i for i, name in enumerate(theirs) if "elided" in name), None)
     last = theirs[-1] if gap is None or gap + 1 < len(theirs) else None
