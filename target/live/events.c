@@ -102,7 +102,10 @@ int live_next_event(struct tracer *tr, struct target_event *ret)
 		*ret = (struct target_event){ &task->proc->base, task->tid, task->pending };
 		return 1;
 	}
-	return live_take_told(live, NULL, ret);
+	int r = live_take_told(live, NULL, ret);
+	if (!r && live->running)
+		live_listen(live); /* the caller may go to sleep */
+	return r;
 }
 
 /* What is to be told with the stop of another thread: news of the thread's own that ask for no answer. */

@@ -1,20 +1,11 @@
 /*
  * halt.c - waiting until everybody has stopped, and for whom not to wait: dead leaders, vfork parents, uninterruptible waits.
  */
-#include <errno.h>
-#include <poll.h>
-#include <sys/wait.h>
-#include <time.h>
-
 #include "base/log.h"
 #include "target/live/task.h"
+#include "target/live/tick.h"
 
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
+enum { LATE_MS = 30, GIVE_UP_MS = 5000 };
 
 static bool still_runs(const struct task *task)
 {
@@ -30,7 +21,7 @@ void judge_zombie(struct task *task)
 	char state = proc_state(p->base.pid, task->tid);
 	if (state != 'Z' && state != 'X')
 		return;
-	task->state = TASK_ZOMBIE;
+	task_set_state(task, TASK_ZOMBIE);
 	task_set_resumed(task, false);
 }
 
@@ -40,10 +31,10 @@ static void judge_late(struct task *task)
 	switch (proc_state(task->proc->base.pid, task->tid)) {
 	case 'Z':
 	case 'X': judge_zombie(task); break;
-	case 'D': task->state = TASK_STUCK; break;
+	case 'D': task_set_state(task, TASK_STUCK); break;
 	default:
 		if (task->vforking)
-			task->state = TASK_STUCK;
+			task_set_state(task, TASK_STUCK);
 	}
 }
 
@@ -74,68 +65,68 @@ static bool known(const struct live *live, const struct proc *wanted)
 	return p != NULL;
 }
 
-/* One look at each task that should stop; how many still have not. */
-static size_t halt_pass(struct live *live, struct proc *only, bool late)
+/* Waits for one. False: its process, an unseen vfork child, is no more. */
+static bool await_stop(struct live *live, struct proc *p, pid_t tid, unsigned began)
+{
+	struct task *task;
+
+	while ((task = proc_task(p, tid)) && still_runs(task)) {
+		int status;
+		pid_t got = tick_wait(tid, &status);
+		unsigned waited = tick_count() - began;
+		if (got == tid) { /* it may be started again to hear of a trap */
+			live_news(live, tid, status);
+			if (!known(live, p))
+				return false;
+		} else if (got < 0) {
+			/* exec by another thread took its number away, or it was never ours */
+			task_set_state(task, TASK_ZOMBIE);
+		} else if (waited > GIVE_UP_MS) {
+			return true;
+		} else if (waited > LATE_MS) {
+			judge_late(task);
+		}
+	}
+	return true;
+}
+
+/* Each that should stop is waited for, while the others do it meanwhile; how many still have not, among them those that were made since. */
+static size_t halt_pass(struct live *live, struct proc *only, unsigned began)
 {
 	size_t left = 0;
 
 	for (struct proc *p = live->procs; p; p = p->next) {
-		for (size_t i = 0; concerns(p, only) && i < p->count; i++) {
-			struct task *task = p->tasks[i];
-			pid_t tid = task->tid;
-			int status;
-			if (!still_runs(task))
-				continue;
-			pid_t got = waitpid(tid, &status, __WALL | WNOHANG);
-			if (got == tid) {
-				live_news(live, tid, status);
-				if (!known(live,
-					   p)) /* an unseen vfork child that is gone: the list has changed, look again */
-					return 1;
-				task = proc_task(p, tid);
-				if (task)
-					left += still_runs(
-						task); /* started again to hear of a trap */
-				else
-					i--;
-				continue;
-			}
-			if (got < 0 &&
-			    errno ==
-				    ECHILD) { /* exec by another thread took its number away, or it was never ours */
-				task->state = TASK_ZOMBIE;
-				continue;
-			}
-			if (late)
-				judge_late(task);
-			left += still_runs(task);
+		for (size_t i = 0; concerns(p, only) && i < p->count;) {
+			pid_t tid = p->tasks[i]->tid;
+			if (still_runs(p->tasks[i]) && !await_stop(live, p, tid, began))
+				return 1; /* the list has changed: look again */
+			if (i < p->count && p->tasks[i]->tid == tid)
+				i++;
 		}
+	}
+	for (struct proc *p = live->procs; p; p = p->next) {
+		for (size_t i = 0; concerns(p, only) && i < p->count; i++)
+			left += still_runs(p->tasks[i]);
 	}
 	return left;
 }
 
 void live_halt(struct live *live, struct proc *only)
 {
-	enum { LATE_MS = 30, GIVE_UP_MS = 5000 };
 	bool was = live->stopping;
-	uint64_t start = now_ms();
-	live->stopping = true;
+	unsigned began = tick_count();
+	size_t left;
 
-	for (;;) {
-		uint64_t waited = now_ms() - start;
+	live->stopping = true;
+	live_hush(live);
+	do {
 		halt_interrupt(live, only);
-		size_t left = halt_pass(live, only, waited >= LATE_MS);
-		if (!left)
-			break;
-		if (waited > GIVE_UP_MS) {
-			log_debug(LOG_STOP,
-				  "%zu threads do not stop after %d ms; going on without them",
-				  left, GIVE_UP_MS);
-			break;
-		}
-		struct pollfd pfd = { live->sigfd, POLLIN, 0 };
-		if (poll(&pfd, 1, 2) > 0)
-			live_drain(live);
-	}
+		left = halt_pass(live, only, began);
+	} while (left && tick_count() - began <= GIVE_UP_MS);
+	if (left)
+		log_debug(LOG_STOP, "%zu threads do not stop after %d ms; going on without them",
+			  left, GIVE_UP_MS);
 	live->stopping = was;
+	if (live->running && !live->attending)
+		live_listen(live);
 }

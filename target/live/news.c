@@ -4,10 +4,6 @@
  * live_news() is fed every wait status, in whatever order they come. It changes the task's state and then either makes an event
  * of it (live_event) or lets the task go on (task_go); the latter stops nobody else. While live->stopping nothing is restarted.
  */
-#include <errno.h>
-#include <string.h>
-#include <sys/signalfd.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "base/log.h"
@@ -67,7 +63,7 @@ static void process_gone(struct task *leader, struct stop stop)
 		if (p->tasks[i] != leader)
 			task_remove(p->tasks[i]);
 	}
-	leader->state = TASK_GONE;
+	task_set_state(leader, TASK_GONE);
 	leader->has_pending = false;
 	leader->gp_valid = leader->gp_dirty = false;
 	if (p->live->over_in_place == leader)
@@ -86,6 +82,7 @@ static void task_exited(struct task *task, struct news news)
 	struct proc *p = task->proc;
 	struct live *live = p->live;
 
+	live->ended = true;
 	if (task->tid == p->base.pid) {
 		process_gone(task,
 			     news.kind == NEWS_EXITED
@@ -123,7 +120,7 @@ static void task_stopped(struct task *task, struct news news)
 	struct live *live = task->proc->live;
 	bool was_new = task->state == TASK_NEW;
 
-	task->state = TASK_STOPPED;
+	task_set_state(task, TASK_STOPPED);
 	task->pstop = PSTOP_EVENT;
 	task->stop_signo = 0;
 	task->gp_valid = false;
@@ -171,9 +168,8 @@ static void task_stopped(struct task *task, struct news news)
 		 * The kernel looks at interrupts before signals: a task that has just run into an int3 can stop here first, its pc behind
 		 * the int3 and the SIGTRAP still to come. Started now it executes nothing and stops again with that SIGTRAP.
 		 */
-		if (trap_may_follow(task) && pt_trap_queued(task->tid) && task_flush(task) == 0 &&
-		    pt_cont(task->tid, 0) == 0) {
-			task->state = TASK_RUNNING;
+		if (trap_may_follow(task) && pt_trap_queued(task->tid) && task_flush(task) == 0) {
+			task_start(task, START_CONT, 0);
 			task->interrupt_sent = true;
 			break;
 		}
@@ -183,9 +179,9 @@ static void task_stopped(struct task *task, struct news news)
 			live_event(task, (struct stop){ .kind = STOP_INTERRUPT });
 		else if (live->stopping || !task->resumed)
 			break;
-		else if (news.kind == NEWS_GROUP_STOP && pt_listen(task->tid) == 0)
-			task->state =
-				TASK_RUNNING; /* stays in its job-control stop until SIGCONT */
+		else if (news.kind == NEWS_GROUP_STOP)
+			task_start(task, START_LISTEN,
+				   0); /* it stays in its job-control stop until SIGCONT */
 		else
 			task_go(task);
 		break;
@@ -229,58 +225,4 @@ void live_news(struct live *live, pid_t tid, int status)
 		live->release_due = false;
 		live_release(live, false);
 	}
-}
-
-void live_drain(struct live *live)
-{
-	struct signalfd_siginfo info[8];
-	while (read(live->sigfd, info, sizeof(info)) == (ssize_t)sizeof(info))
-		;
-}
-
-/*
- * A leader that exits before its threads leaves no status until they are gone, but the kernel does send
- * SIGCHLD. Looked for when something ended or a SIGCHLD came for nothing.
- */
-static void find_dead_leaders(struct live *live)
-{
-	for (struct proc *p = live->procs; p; p = p->next) {
-		struct task *leader = proc_task(p, p->base.pid);
-		if (!leader || leader->state != TASK_RUNNING || p->count == 1)
-			continue;
-		bool was_resumed = leader->resumed;
-		judge_zombie(leader);
-		if (leader->state != TASK_ZOMBIE)
-			continue;
-		if (live->events.threads && was_resumed)
-			live_tell(live, p, leader->tid,
-				  (struct stop){ .kind = STOP_THREAD_EXITED });
-		live_check_no_resumed(live, p, was_resumed);
-	}
-}
-
-void live_collect(struct tracer *tr)
-{
-	/* A busy breakpoint in many threads has news without end; the client wants to be heard, too. */
-	enum { BATCH = 256 };
-	struct live *live = live_of(tr);
-	int status, n = 0;
-	bool ended = false;
-	pid_t tid = 0;
-
-	live_drain(live);
-	for (int before = -1; before < n && n < BATCH; live_start_put_off(live)) {
-		before = n;
-		live->collecting = true;
-		while (n < BATCH && (tid = waitpid(-1, &status, __WALL | WNOHANG)) > 0) {
-			ended |= !WIFSTOPPED(status);
-			live_news(live, tid, status);
-			n++;
-		}
-		live->collecting = false;
-	}
-	if (tid > 0) /* more to come: wake the loop again */
-		syscall(SYS_tgkill, getpid(), gettid(), SIGCHLD);
-	if (ended || !n)
-		find_dead_leaders(live);
 }

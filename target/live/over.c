@@ -195,13 +195,8 @@ static void step_it(struct task *task)
 	(void)task_flush(task);
 	if (task->dregs_stale)
 		task_write_dregs(task);
-	int r = pt_step(task->tid, 0);
-	if (r < 0 && r != -ESRCH)
-		log_debug(LOG_RUN, "%d cannot be stepped over %#lx", task->tid,
-			  (unsigned long)task->over.from);
 	task->stepping = true;
-	task->state = TASK_RUNNING;
-	task->gp_valid = false;
+	task_start(task, START_STEP, 0);
 }
 
 static void slot_start(struct task *task, struct over_plan *plan, struct user_regs_struct *gp)

@@ -244,6 +244,32 @@ void live_start_put_off(struct live *live)
 	}
 }
 
+static int start(pid_t tid, enum task_start how, int signo)
+{
+	switch (how) {
+	case START_CONT: return pt_cont(tid, signo);
+	case START_STEP: return pt_step(tid, signo);
+	case START_SYSCALL: return pt_syscall(tid, signo);
+	case START_LISTEN: return pt_listen(tid);
+	}
+	return -EINVAL;
+}
+
+void task_start(struct task *task, enum task_start how, int signo)
+{
+	struct live *live = task->proc->live;
+
+	if (!live->attending && !live->stopping)
+		live_listen(live);
+	int r = start(task->tid, how, signo);
+	/* ESRCH: killed while it was stopped. Its status is on the way, so it counts as running. */
+	if (r < 0 && r != -ESRCH)
+		log_debug(LOG_RUN, "%d cannot be started: %s", task->tid, strerror(-r));
+	task_set_state(task, TASK_RUNNING);
+	task->gp_valid = false;
+	live->awaited = !live->awaited || live->awaited == task->tid ? task->tid : -1;
+}
+
 void task_restart(struct task *task, int signo)
 {
 	struct proc *p = task->proc;
@@ -265,19 +291,14 @@ void task_restart(struct task *task, int signo)
 		task_write_dregs(task);
 	if (signo || !holds_signals(task))
 		signo = task_deferred(task, signo);
-	int r = task_flush(task);
-	if (r == 0) {
-		task->stepping = task->how.action != RESUME_CONT;
-		r = task->stepping      ? pt_step(task->tid, signo)
-		    : wants_syscalls(p) ? pt_syscall(task->tid, signo)
-					: pt_cont(task->tid, signo);
-	}
+	(void)task_flush(task); /* fails only when it has been killed */
+	task->stepping = task->how.action != RESUME_CONT;
 	task->leaving_kernel = task->stepping && task->at_exec;
-	if (r < 0 && r != -ESRCH)
-		log_debug(LOG_RUN, "%d cannot be restarted: %s", task->tid, strerror(-r));
-	/* ESRCH: killed while it was stopped. Its status is on the way, so it counts as running. */
-	task->state = TASK_RUNNING;
-	task->gp_valid = false;
+	task_start(task,
+		   task->stepping      ? START_STEP
+		   : wants_syscalls(p) ? START_SYSCALL
+				       : START_CONT,
+		   signo);
 	task->interrupt_sent = task->interrupt_wanted;
 	task->how.signo = 0;
 	/* The one that was sent may be used up: taken for a trap that was about to come, whose thread goes on from here. */
@@ -405,7 +426,7 @@ static int run_resume(struct target *t, pid_t tid, const struct resume *how)
 		task_set_resumed(task, task->state == TASK_STUCK);
 		task->how = *how;
 		if (task->state == TASK_STUCK)
-			task->state = TASK_RUNNING;
+			task_set_state(task, TASK_RUNNING);
 		return 0;
 	case TASK_STOPPED: break;
 	default: return -EBUSY;
@@ -445,6 +466,11 @@ void live_commit(struct tracer *tr, bool pending_first)
 		}
 	}
 	bool start = !(first && pending_first) && !(pending_first && live->told_len);
+	/* In all-stop everybody waits for what the threads that run will do, and most often they do it at once. */
+	live->attending = start && pending_first;
+	live->awaited = 0;
+	if (live->attending)
+		live_hush(live);
 	/* Starting one may hold, start or even remove others, so take them off the list one by one. */
 	while (live->marked_len) {
 		struct task *task = live->marked[--live->marked_len];
@@ -460,6 +486,9 @@ void live_commit(struct tracer *tr, bool pending_first)
 	/* The event that kept the others back was nobody's business: now they run. */
 	live_release(live, !(start && live->kept_back));
 	live->kept_back = !start;
+	if (live->attending)
+		live_attend(live);
+	live->attending = false;
 	if (pending_first && !live->resumed_count && !live->queue_len && !live->told_len &&
 	    live->procs)
 		live_tell(live, live->procs, live->procs->base.pid,

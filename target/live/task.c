@@ -106,6 +106,22 @@ static size_t position(const struct proc *p, pid_t tid)
 	return lo;
 }
 
+static bool in_kernels_hands(enum task_state state)
+{
+	return state == TASK_NEW || state == TASK_RUNNING || state == TASK_STUCK;
+}
+
+void task_set_state(struct task *task, enum task_state state)
+{
+	struct live *live = task->proc->live;
+
+	if (in_kernels_hands(task->state))
+		live->running--;
+	if (in_kernels_hands(state))
+		live->running++;
+	task->state = state;
+}
+
 struct task *task_add(struct proc *p, pid_t tid, enum task_state state)
 {
 	if (p->count == p->cap) {
@@ -121,7 +137,10 @@ struct task *task_add(struct proc *p, pid_t tid, enum task_state state)
 		return NULL;
 	task->tid = tid;
 	task->proc = p;
-	task->state = state;
+	task->state = TASK_STOPPED;
+	task_set_state(task, state);
+	if (state == TASK_NEW)
+		p->live->awaited = -1;
 	task->dregs_stale = dregs_in_use(&p->dregs);
 
 	size_t at = position(p, tid);
@@ -160,6 +179,7 @@ void task_remove(struct task *task)
 		over_finish(task);
 	task_unqueue(task);
 	task_set_resumed(task, false);
+	task_set_state(task, TASK_GONE);
 	if (task->marked)
 		drop_from(live->marked, &live->marked_len, task);
 	if (task->put_off)

@@ -79,7 +79,7 @@ struct task {
 	bool queued;   /* in the tracer's event queue */
 	bool stepping; /* last restarted by PTRACE_SINGLESTEP */
 	bool in_kernel; /* stands inside a system call: a step ends on the way out of it, nothing executed */
-	bool at_exec;        /* ... of execve: the first step of a new program shall execute something */
+	bool at_exec; /* ... of execve: the first step of a new program shall execute something */
 	bool leaving_kernel; /* that first step is under way */
 	bool vforking;       /* waits in the kernel for its vfork child */
 	bool gp_valid, gp_dirty;
@@ -164,7 +164,12 @@ struct live {
 	int *strays; /* tid, status pairs: first stops that came before their parent's event */
 	size_t stray_len, stray_cap;
 	int sigfd;
-	bool stopping; /* stop_all() at work: nobody is restarted */
+	size_t running; /* tasks in the kernel's hands: they may have news at any time */
+	bool quiet;     /* their stops raise no SIGCHLD */
+	bool attending; /* we wait for news, or come to look at once */
+	pid_t awaited;  /* who was started since: one task, -1 several, 0 none */
+	bool ended;     /* a task has ended since dead leaders were looked for */
+	bool stopping;  /* stop_all() at work: nobody is restarted */
 	bool kept_back; /* tasks that are meant to run were not started, for an event that comes first */
 	size_t resumed_count;
 	struct task *over_in_place;
@@ -192,6 +197,7 @@ void proc_free(struct proc *p);
 struct task *task_add(struct proc *p, pid_t tid, enum task_state state);
 void task_remove(struct task *task);
 void task_unqueue(struct task *task);
+void task_set_state(struct task *task, enum task_state state);
 struct task *task_find(struct live *live, pid_t tid);
 struct task *proc_task(struct proc *p, pid_t tid);
 struct space *space_new(pid_t pid);
@@ -259,9 +265,18 @@ void proc_leave_space(struct proc *p);
 
 /* news.c */
 void live_news(struct live *live, pid_t tid, int status);
+
+/* attend.c */
 void live_collect(struct tracer *tr);
-/* Forgets the SIGCHLDs that have come. */
-void live_drain(struct live *live);
+/* Nobody is to be told by SIGCHLD of stops, as we look for them ourselves. */
+void live_hush(struct live *live);
+/* From here on we may sleep elsewhere: what has happened and what will raises SIGCHLD. */
+void live_listen(struct live *live);
+/*
+ * Waits for the news of those that were started since live->awaited was 0, and deals with it as it comes, until it is an event or
+ * for a moment. Between live_hush() and live_listen().
+ */
+void live_attend(struct live *live);
 
 /* halt.c */
 /* Waits until no task of p (NULL: of any process) runs, but for those the kernel keeps. */
@@ -279,6 +294,9 @@ void task_set_resumed(struct task *task, bool resumed);
 void task_go(struct task *task);
 /* Starts it whatever it holds; signo is delivered. */
 void task_restart(struct task *task, int signo);
+/* Hands it to the kernel: the one place where tasks are started. It counts as running whatever comes of it. */
+enum task_start { START_CONT, START_STEP, START_SYSCALL, START_LISTEN };
+void task_start(struct task *task, enum task_start how, int signo);
 /* Those whose start waited until this round's news was collected. */
 void live_start_put_off(struct live *live);
 /* A hardware step has ended: done, or on with the range. */

@@ -141,13 +141,16 @@ static struct target *attach(pid_t pid)
 
 static void end(struct target *t, pid_t pid)
 {
-	shared->stop = 1;
 	if (t) {
 		assert_int_equal(t->ops->run->detach(t, false), 0);
 		t->ops->close(t);
 	}
+	shared->stop = 1; /* not before: its end is to be ours to see, not the tracer's */
 	int status;
-	assert_int_equal(waitpid(pid, &status, 0), pid);
+	pid_t got;
+	while ((got = waitpid(pid, &status, 0)) < 0 && errno == EINTR)
+		;
+	assert_int_equal(got, pid);
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 7);
 }
@@ -255,10 +258,14 @@ static void internal_points_stand_beside_the_clients(void **state _unused_)
 	struct target *t = attach(pid);
 	struct err err = { 0 };
 	tr->ops->stop_all(tr);
-	struct point own = { .kind = POINT_SW, .internal = true, .addr = (uint64_t)marked, .len = 1 };
+	struct point own = {
+		.kind = POINT_SW, .internal = true, .addr = (uint64_t)marked, .len = 1
+	};
 	own.conditions = calloc(1, sizeof(*own.conditions));
 	own.condition_count = 1;
-	assert_int_equal(ax_compile(is_three, sizeof(is_three), same_number, NULL, own.conditions, &err), 0);
+	assert_int_equal(ax_compile(is_three, sizeof(is_three), same_number, NULL, own.conditions,
+				    &err),
+			 0);
 	assert_int_equal(t->ops->points->insert(t, &own, &err), 0);
 	for (int i = 0; i < 20; i++) {
 		struct user_regs_struct gp;
@@ -287,7 +294,9 @@ static void internal_points_stand_beside_the_clients(void **state _unused_)
 		asked |= !ev.stop.internal;
 	}
 	assert_true(both && asked);
-	own = (struct point){ .kind = POINT_SW, .internal = true, .addr = (uint64_t)marked, .len = 1 };
+	own = (struct point){
+		.kind = POINT_SW, .internal = true, .addr = (uint64_t)marked, .len = 1
+	};
 	assert_int_equal(t->ops->points->remove(t, &own), 0);
 	assert_int_equal(t->ops->points->remove(t, &own), -ENOENT);
 	go_all(t, RESUME_CONT, 0);
