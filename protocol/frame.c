@@ -66,13 +66,19 @@ static size_t unescape(uint8_t *body, size_t len)
 	if (!to)
 		return len;
 
+	/* from is at an escape */
 	for (uint8_t *from = to; from < end;) {
-		if (*from == '}' && end - from >= 2) {
-			*to++ = from[1] ^ 0x20;
-			from += 2;
-		} else {
+		if (end - from < 2) {
 			*to++ = *from++;
+			break;
 		}
+		*to++ = from[1] ^ 0x20;
+		from += 2;
+		uint8_t *next = memchr(from, '}', (size_t)(end - from));
+		size_t plain = (size_t)((next ? next : end) - from);
+		memmove(to, from, plain);
+		to += plain;
+		from += plain;
 	}
 	return (size_t)(to - body);
 }

@@ -54,6 +54,19 @@ static bool from_digits(__m128i chars, __m128i *ret)
 	return true;
 }
 
+size_t hex_span(const void *text, size_t len)
+{
+	const uint8_t *p = text;
+	size_t n = 0;
+	__m128i values;
+
+	while (len - n >= 16 && from_digits(_mm_loadu_si128((const __m128i *)(p + n)), &values))
+		n += 16;
+	while (n < len && hex_digit(p[n]) >= 0)
+		n++;
+	return n;
+}
+
 /* Eight pairs of values to eight bytes in 16-bit lanes. */
 static __m128i join_pairs(__m128i values)
 {

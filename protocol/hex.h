@@ -13,6 +13,8 @@
 
 /* 0..15, or -1 when c is no hex digit. */
 int hex_digit(uint8_t c);
+/* How many digits there are from the first byte on. */
+size_t hex_span(const void *text, size_t len);
 
 /* Writes 2*len digits and no NUL. out and data may not overlap. */
 void hex_encode(char *out, const void *data, size_t len);

@@ -173,10 +173,8 @@ struct threadid args_thread_id(struct args *a)
 
 static size_t count_digits(const struct args *a)
 {
-	size_t n = 0, left = args_left(a);
-	while (n < left && hex_digit(a->data[a->at + n]) >= 0)
-		n++;
-	return n;
+	size_t left = args_left(a);
+	return left ? hex_span(a->data + a->at, left) : 0;
 }
 
 size_t args_hex_bytes(struct args *a, struct buf *out)

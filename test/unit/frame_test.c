@@ -55,6 +55,30 @@ static void packets_and_acks(void **state)
 	frame_fini(&f);
 }
 
+/* Against the plainest way to undo escapes, with escapes side by side, at both ends, and a lone one last. */
+static void escapes_are_undone(void **state)
+{
+	static const char *const bodies[] = { "}\x03",  "a}\x03}\x04z", "}\x5d}\x5d", "ab}",
+					      "}\x03}", "X}}}",         "plain" };
+	(void)state;
+
+	for (size_t i = 0; i < sizeof(bodies) / sizeof(*bodies); i++) {
+		char wire[64], want[64];
+		size_t n = 0, len = strlen(bodies[i]);
+		for (size_t at = 0; at < len; at++) {
+			bool pair = bodies[i][at] == '}' && at + 1 < len;
+			want[n++] = pair ? (char)(bodies[i][++at] ^ 0x20) : bodies[i][at];
+		}
+		struct frame f;
+		frame_init(&f);
+		frame_set_acks(&f, false);
+		snprintf(wire, sizeof(wire), "$%s#00", bodies[i]);
+		push(&f, wire);
+		expect_packet(&f, want, n);
+		frame_fini(&f);
+	}
+}
+
 static void every_split(void **state)
 {
 	(void)state;
@@ -278,6 +302,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(packets_and_acks),
+		cmocka_unit_test(escapes_are_undone),
 		cmocka_unit_test(every_split),
 		cmocka_unit_test(junk_and_noise),
 		cmocka_unit_test(too_long),

@@ -308,12 +308,33 @@ static void crc(void **state)
 				 whole);
 }
 
+/* Every byte, wherever it falls in the sixteen that are looked at together. */
+static void a_span_of_digits_ends_at_the_first_other(void **state _unused_)
+{
+	char text[40];
+
+	for (size_t at = 0; at < sizeof(text); at++) {
+		for (int c = 0; c < 256; c++) {
+			memset(text, 'a', sizeof(text));
+			text[at] = (char)c;
+			size_t want = hex_digit((uint8_t)c) >= 0 ? sizeof(text) : at;
+			assert_int_equal(hex_span(text, sizeof(text)), want);
+		}
+		assert_int_equal(hex_span(text, 0), 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(names), cmocka_unit_test(lookup), cmocka_unit_test(numbers),
-		cmocka_unit_test(bytes), cmocka_unit_test(lists),  cmocka_unit_test(hex_both_ways),
+		cmocka_unit_test(names),
+		cmocka_unit_test(lookup),
+		cmocka_unit_test(numbers),
+		cmocka_unit_test(bytes),
+		cmocka_unit_test(lists),
+		cmocka_unit_test(hex_both_ways),
 		cmocka_unit_test(crc),
+		cmocka_unit_test(a_span_of_digits_ends_at_the_first_other),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
