@@ -325,7 +325,10 @@ bool task_debug_hit(struct task *task, struct stop *ret)
 		return false;
 	(void)pt_set_dreg(task->tid, 6, 0);
 	for (int i = 0; i < DREGS_COUNT; i++) {
-		if (pt_get_dreg(task->tid, i, &addrs[i]) < 0)
+		/* What the client has asked for since has not reached this task. */
+		if (!task->dregs_stale)
+			addrs[i] = dregs_addr(&task->proc->dregs, (unsigned)i);
+		else if (pt_get_dreg(task->tid, i, &addrs[i]) < 0)
 			return false;
 	}
 	if (!dregs_hits(&task->proc->dregs, dr6, addrs, hits))
