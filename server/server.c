@@ -1,6 +1,7 @@
 #include "server/server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -388,6 +389,14 @@ static int live(struct life *l)
 	return l->exit_code;
 }
 
+/* A leader of somebody else's that has exited before its threads cannot be let go of: waitpid() would wait for it, too. */
+static bool has_children(void)
+{
+	char byte;
+	_cleanup_close_ int fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
+	return fd < 0 || read(fd, &byte, 1) == 1;
+}
+
 /* A program that was launched and let go belongs to the terminal we hold: gdbserver, too, stays until it has ended. */
 static void wait_for_children(const struct life *l)
 {
@@ -397,7 +406,7 @@ static void wait_for_children(const struct life *l)
 		return;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL); /* SIGTERM ends us here as it would anybody */
-	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+	while (has_children() && (waitpid(-1, NULL, 0) > 0 || errno == EINTR))
 		;
 }
 

@@ -358,26 +358,10 @@ void session_know_client(struct session *s)
 
 /* --- interrupt --- */
 
-static bool interrupt_thread(struct inferior *inf, pid_t tid)
-{
-	struct thread_info info;
-	struct target *t = inf->target;
-
-	if (t->ops->thread_info(t, tid, &info) < 0 || info.stopped)
-		return false;
-	return t->ops->run->interrupt(t, tid) == 0;
-}
-
 static bool interrupt_inferior(struct inferior *inf)
 {
-	pid_t tid = 0;
-
-	if (!inf || !inf->target->ops->run)
-		return false;
-	while (inf->target->ops->next_thread(inf->target, tid, &tid) == 0 && tid)
-		if (interrupt_thread(inf, tid))
-			return true;
-	return false;
+	const struct target_run_ops *run = inf ? inf->target->ops->run : NULL;
+	return run && run->interrupt(inf->target, 0) == 0;
 }
 
 static bool interrupt_any(struct session *s)

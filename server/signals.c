@@ -10,7 +10,11 @@
 #include "server/loop.h"
 #include "target/live/live.h"
 
-enum { FATAL_STACK_SIZE = 64 * 1024 };
+enum {
+	FATAL_STACK_SIZE = 64 * 1024,
+	FATAL_PATIENCE_MS = 1500, /* a busy machine may take its time to stop a thread */
+	DEADLINE_PATIENCE_MS = 400,
+};
 
 static const int fatal[] = { SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE };
 static const int orderly[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT };
@@ -31,14 +35,14 @@ static void on_fatal(int signo)
 	static const char text[] = "stopgo: fatal signal; letting the debuggees go\n";
 	ssize_t n = write(STDERR_FILENO, text, sizeof(text) - 1);
 	(void)n;
-	live_emergency();
+	live_emergency(FATAL_PATIENCE_MS);
 	/* SA_RESETHAND: the default action is back, and as the signal is unblocked it is taken at once. */
 	raise(signo);
 }
 
 static void on_deadline(int signo _unused_)
 {
-	live_emergency();
+	live_emergency(DEADLINE_PATIENCE_MS);
 	_exit(deadline_code);
 }
 

@@ -144,7 +144,8 @@ struct target_write_ops {
 struct target_run_ops {
 	/* The thread must be stopped (-EBUSY). Takes effect at commit(). */
 	int (*resume)(struct target *t, pid_t tid, const struct resume *how);
-	/* Asks a running thread to stop: STOP_INTERRUPT follows unless another event is first. Stopped already: 0, no event. */
+	/* Asks a running thread to stop: STOP_INTERRUPT follows unless another event is first. Stopped already: 0, no event.
+	 * tid 0: whichever runs, and another in its place if that one ends first; -ESRCH when nobody does. */
 	int (*interrupt)(struct target *t, pid_t tid);
 	/* The event the thread was last yielded with since it was resumed; STOP_NONE when it has none. */
 	int (*last_stop)(struct target *t, pid_t tid, struct stop *ret);

@@ -83,6 +83,9 @@ static void find_dead_leaders(struct live *live)
 		if (live->events.threads && was_resumed)
 			live_tell(live, p, leader->tid,
 				  (struct stop){ .kind = STOP_THREAD_EXITED });
+		if (leader->interrupt_wanted && leader->interrupt_any)
+			proc_interrupt_other(p);
+		leader->interrupt_wanted = false;
 		live_check_no_resumed(live, p, was_resumed);
 	}
 }

@@ -205,11 +205,17 @@ void task_execed(struct task *task)
 	if (execer) { /* what was asked of the thread that called exec now holds for the leader */
 		task_set_resumed(task, execer->resumed);
 		task->how = execer->how;
+		struct deferred_signal *waiting = task->deferred;
+		task->deferred = execer->deferred;
+		execer->deferred = waiting;
 	}
 	/* All other threads vanish without a word, the former leader too. */
 	for (size_t i = p->count; i-- > 0;) {
-		if (p->tasks[i] != task)
-			task_remove(p->tasks[i]);
+		if (p->tasks[i] == task)
+			continue;
+		task->interrupt_wanted |=
+			p->tasks[i]->interrupt_wanted && p->tasks[i]->interrupt_any;
+		task_remove(p->tasks[i]);
 	}
 	over_finish(task);
 	task->pass_valid = false;

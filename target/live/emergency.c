@@ -14,8 +14,6 @@
 #include "target/live/live.h"
 #include "target/live/task.h"
 
-enum { GIVE_UP_MS = 400 };
-
 static struct live *the_live;
 
 void live_emergency_knows(struct live *live)
@@ -195,7 +193,7 @@ static uint64_t now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-void live_emergency(void)
+void live_emergency(unsigned patience_ms)
 {
 	struct live *live = the_live;
 
@@ -206,8 +204,8 @@ void live_emergency(void)
 		if (p->space)
 			restore_memory(&p->space->sw, p->space->memfd);
 	}
-	/* One that does not stop in time has no int3 left to run into, and the kernel lets go of it when we are gone. */
+	/* One that does not stop in time (a vfork parent) has no int3 left to run into, and the kernel lets go of it when we are gone. */
 	uint64_t start = now_ms();
-	while (!try_leave_all(live) && now_ms() - start < GIVE_UP_MS)
+	while (!try_leave_all(live) && now_ms() - start < patience_ms)
 		nanosleep(&(struct timespec){ .tv_nsec = 500000 }, NULL);
 }

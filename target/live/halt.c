@@ -23,6 +23,8 @@ void judge_zombie(struct task *task)
 		return;
 	task_set_state(task, TASK_ZOMBIE);
 	task_set_resumed(task, false);
+	if (p->space && p->space->pid == task->tid)
+		p->space->pid = proc_face(p);
 }
 
 /* Has looked long enough: is the kernel keeping it? */

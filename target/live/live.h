@@ -12,7 +12,8 @@ struct tracer *live_tracer_new(struct err *err);
 /*
  * For a fatal-signal handler: takes every breakpoint out and lets go of what was attached, by plain system calls on fixed tables.
  * Must run in the thread that made the tracer. Does nothing when there is no tracer.
+ * Threads that do not stop within the time given are left to the kernel.
  */
-void live_emergency(void);
+void live_emergency(unsigned patience_ms);
 
 #endif

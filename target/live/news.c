@@ -9,12 +9,31 @@
 #include "base/log.h"
 #include "target/live/task.h"
 
+enum { FIRST_REAL_TIME = 32 };
+
+/*
+ * Of a standard signal the kernel keeps one, so any stands for ours; real-time signals wait in line, and another one may come first. Those
+ * that were sent with a value come with it, the others as our tkill.
+ */
+static bool is_arrival(const struct deferred_signal *d, const siginfo_t *si)
+{
+	if (!d->sent || d->info.si_signo != si->si_signo)
+		return false;
+	if (si->si_signo < FIRST_REAL_TIME || (si->si_code == SI_TKILL && si->si_pid == getpid()))
+		return true;
+	return d->have_info && d->info.si_code == si->si_code && d->info.si_pid == si->si_pid &&
+	       d->info.si_value.sival_ptr == si->si_value.sival_ptr;
+}
+
 /* One of those we sent ourselves: it passes, now or at the next start. */
 static bool deferred_arrived(struct task *task, int signo)
 {
+	siginfo_t si;
 	struct deferred_signal **at = &task->deferred;
 
-	while (*at && !((*at)->sent && (*at)->info.si_signo == signo))
+	if (!task->deferred || pt_get_siginfo(task->tid, &si) < 0)
+		return false;
+	while (*at && !is_arrival(*at, &si))
 		at = &(*at)->next;
 	struct deferred_signal *d = *at;
 	if (!d)
@@ -22,7 +41,8 @@ static bool deferred_arrived(struct task *task, int signo)
 	if (d->have_info)
 		(void)pt_set_siginfo(task->tid, &d->info);
 	else
-		d->have_info = pt_get_siginfo(task->tid, &d->info) == 0;
+		d->info = si;
+	d->have_info = true;
 	if (task->resumed && !task->proc->live->stopping) {
 		*at = d->next;
 		free(d);
@@ -91,10 +111,13 @@ static void task_exited(struct task *task, struct news news)
 		return;
 	}
 	bool was_resumed = task->resumed;
+	bool to_stop = task->interrupt_wanted && task->interrupt_any;
 	if (live->events.threads && was_resumed)
 		live_tell(live, p, task->tid,
 			  (struct stop){ .kind = STOP_THREAD_EXITED, .status = news.value });
 	task_remove(task);
+	if (to_stop)
+		proc_interrupt_other(p);
 	live_check_no_resumed(live, p, was_resumed);
 }
 

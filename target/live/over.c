@@ -66,6 +66,18 @@ static int emu_write(void *ctx, uint64_t addr, const void *from, size_t len)
 }
 
 /* Memory after a stepped copy: a return address or flags pushed by it are put right. */
+static int fix_read(void *ctx, uint64_t addr, void *into, size_t len)
+{
+	struct space *s = ctx;
+	size_t got;
+
+	int r = space_read_raw(s, addr, into, len, &got);
+	if (r < 0 || got < len)
+		return -EFAULT;
+	swpoints_hide(&s->sw, addr, into, len);
+	return 0;
+}
+
 static int fix_write(void *ctx, uint64_t addr, const void *from, size_t len)
 {
 	return space_write_raw(ctx, addr, from, len);
@@ -261,6 +273,7 @@ bool over_start(struct task *task, int signo)
 			return false;
 		if (signo)
 			task_defer_signal(task, signo);
+		task->how.signo = 0;
 		live_event(task, (struct stop){ .kind = STOP_STEP, .signo = SIGTRAP });
 		return true;
 	}
@@ -295,7 +308,7 @@ static bool in_place_end(struct task *task)
 
 bool over_leave_copy(struct task *task, struct user_regs_struct *gp)
 {
-	struct insn_mem mem = { .read = emu_read, .write = fix_write, .ctx = task->proc->space };
+	struct insn_mem mem = { .read = fix_read, .write = fix_write, .ctx = task->proc->space };
 	return insn_fixup(&task->over.plan->copy, &task->over.entered, gp, &mem) != 0;
 }
 
@@ -304,7 +317,7 @@ static bool slot_end(struct task *task)
 {
 	struct over over = task->over;
 	struct user_regs_struct *gp;
-	struct insn_mem mem = { .read = emu_read, .write = fix_write, .ctx = task->proc->space };
+	struct insn_mem mem = { .read = fix_read, .write = fix_write, .ctx = task->proc->space };
 	int r = -ESRCH;
 
 	task->over = (struct over){ 0 };

@@ -89,10 +89,31 @@ int live_thread_info(struct target *t, pid_t tid, struct thread_info *ret)
 	return 0;
 }
 
+static bool has_exited(const struct task *task)
+{
+	if (task->state == TASK_ZOMBIE)
+		return true;
+	char state = proc_state(task->proc->base.pid, task->tid);
+	return state == 'Z' || state == 'X';
+}
+
+pid_t proc_face(struct proc *p)
+{
+	const struct task *leader = proc_task(p, p->base.pid);
+
+	if (p->count <= 1 || (leader && !has_exited(leader)))
+		return p->base.pid;
+	for (size_t i = 0; i < p->count; i++) {
+		if (p->tasks[i] != leader)
+			return p->tasks[i]->tid;
+	}
+	return p->base.pid;
+}
+
 int live_auxv_read(struct target *t, struct buf *out)
 {
 	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/auxv", t->pid);
+	snprintf(path, sizeof(path), "/proc/%d/auxv", proc_face(proc_of(t)));
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
@@ -112,7 +133,7 @@ int live_auxv_read(struct target *t, struct buf *out)
 int live_exe_path(struct target *t, char *into, size_t size)
 {
 	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/exe", t->pid);
+	snprintf(path, sizeof(path), "/proc/%d/exe", proc_face(proc_of(t)));
 	ssize_t n = readlink(path, into, size - 1);
 	if (n < 0)
 		return -errno;
@@ -146,7 +167,7 @@ static bool parse_region(const char *line, struct mem_region *ret)
 int live_region_at(struct target *t, uint64_t addr, struct mem_region *ret)
 {
 	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/maps", t->pid);
+	snprintf(path, sizeof(path), "/proc/%d/maps", proc_face(proc_of(t)));
 	FILE *maps = fopen(path, "re");
 	if (!maps)
 		return -errno;

@@ -431,6 +431,8 @@ static int run_resume(struct target *t, pid_t tid, const struct resume *how)
 	case TASK_STOPPED: break;
 	default: return -EBUSY;
 	}
+	if (task->resumed) /* it runs, and stands still for a moment for reasons of our own */
+		return -EBUSY;
 	int r = mark(proc_of(t)->live, task);
 	if (r == 0)
 		task->how = *how;
@@ -499,8 +501,14 @@ static void settle(struct task *task)
 {
 	if (task->over.kind != OVER_NONE && task->state == TASK_STOPPED)
 		over_abort(task);
-	if (!task->proc->hidden)
-		task_set_resumed(task, false);
+	if (task->proc->hidden)
+		return;
+	task_set_resumed(task, false);
+	if (task->state == TASK_STOPPED && task->how.signo) {
+		/* It was about to be delivered when somebody's step in place came between; the next resume says nothing of it. */
+		task_defer_signal(task, task->how.signo);
+		task->how.signo = 0;
+	}
 }
 
 void live_stop_target(struct tracer *tr, struct target *t)
@@ -535,18 +543,50 @@ void live_stop_all(struct tracer *tr)
 	live->kept_back = false;
 }
 
-static int run_interrupt(struct target *t, pid_t tid)
+static bool can_be_interrupted(const struct task *task)
 {
-	struct task *task = proc_task(proc_of(t), tid);
-	if (!task)
-		return -ESRCH;
-	if (task->state != TASK_RUNNING || task->has_pending)
-		return 0;
+	return task && task->state == TASK_RUNNING && !task->has_pending;
+}
+
+/* The leader if it is alive, for others come and go. */
+static struct task *find_running(struct proc *p)
+{
+	struct task *leader = proc_task(p, p->base.pid);
+	char state = can_be_interrupted(leader) ? proc_state(p->base.pid, p->base.pid) : 0;
+
+	if (state && state != 'Z' && state != 'X')
+		return leader;
+	for (size_t i = 0; i < p->count; i++) {
+		if (p->tasks[i] != leader && can_be_interrupted(p->tasks[i]))
+			return p->tasks[i];
+	}
+	return NULL;
+}
+
+static void interrupt_task(struct task *task, bool any)
+{
+	task->interrupt_any = any && (task->interrupt_any || !task->interrupt_wanted);
 	task->interrupt_wanted = true;
 	if (!task->interrupt_sent) {
 		task->interrupt_sent = true;
-		(void)pt_interrupt(tid); /* ESRCH: another stop, or its end, is under way */
+		(void)pt_interrupt(task->tid); /* ESRCH: another stop, or its end, is under way */
 	}
+}
+
+void proc_interrupt_other(struct proc *p)
+{
+	struct task *task = find_running(p);
+	if (task)
+		interrupt_task(task, true);
+}
+
+static int run_interrupt(struct target *t, pid_t tid)
+{
+	struct task *task = tid ? proc_task(proc_of(t), tid) : find_running(proc_of(t));
+	if (!task)
+		return -ESRCH;
+	if (can_be_interrupted(task))
+		interrupt_task(task, !tid);
 	return 0;
 }
 

@@ -192,11 +192,14 @@ void task_remove(struct task *task)
 		free(d);
 	}
 
-	size_t at = position(p, task->tid);
+	pid_t tid = task->tid;
+	size_t at = position(p, tid);
 	memmove(p->tasks + at, p->tasks + at + 1, (p->count - at - 1) * sizeof(*p->tasks));
 	p->count--;
 	HASH_DEL(live->tasks, task);
 	free(task);
+	if (p->space && p->space->pid == tid && p->count)
+		p->space->pid = proc_face(p);
 }
 
 struct proc *proc_new(struct live *live, pid_t pid, bool launched)

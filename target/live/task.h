@@ -59,7 +59,7 @@ struct over {
 struct deferred_signal {
 	siginfo_t info;
 	bool have_info; /* else the kernel makes one up */
-	bool sent;      /* on its way by tgkill; passed when it arrives */
+	bool sent;      /* on its way; passed when it arrives */
 	struct deferred_signal *next;
 };
 
@@ -73,6 +73,7 @@ struct task {
 	int stop_signo;        /* PSTOP_SIGNAL: what is about to be delivered */
 	bool interrupt_sent;   /* a PTRACE_INTERRUPT of ours may still be on its way */
 	bool interrupt_wanted; /* the client asked for it */
+	bool interrupt_any;    /* ... of whichever thread: should this one end first, of another */
 	bool resumed;
 	bool marked;   /* resume() was called, commit() was not */
 	bool put_off;  /* runs again when the news of this round has been collected */
@@ -117,7 +118,7 @@ struct block {
 struct space {
 	int refs;
 	int memfd; /* /proc/PID/mem, read and write */
-	pid_t pid; /* a process that lives in it, for process_vm_readv */
+	pid_t pid; /* a task that lives in it, for process_vm_readv */
 	unsigned
 		lifted; /* > 0: breakpoints are kept out, an untraced vfork child runs in this memory */
 	struct swpoints sw;
@@ -316,6 +317,8 @@ void task_send(const struct task *task, const struct deferred_signal *d);
 int task_deferred(struct task *task, int signo);
 /* Starts whoever is meant to run and stands still only because somebody was stepping in place, or was halted in passing. */
 void live_release(struct live *live, bool hidden_only);
+/* The thread that was to stop, whichever it is, has ended: another one is asked. */
+void proc_interrupt_other(struct proc *p);
 /* The breakpoint at pc has been judged for this arrival: going on means stepping over it. */
 void task_pass_point(struct task *task, uint64_t pc);
 /* The untold event is no longer true: its breakpoint is gone, its signal passes now, its step is not asked for any more. */
@@ -362,6 +365,8 @@ int live_exe_path(struct target *t, char *into, size_t size);
 int live_region_at(struct target *t, uint64_t addr, struct mem_region *ret);
 /* State letter of /proc/PID/task/TID/stat, 0 when there is none. */
 char proc_state(pid_t pid, pid_t tid);
+/* The task through which /proc shows the process's memory: a leader that has exited before the others shows nothing. */
+pid_t proc_face(struct proc *p);
 /* The process has switched user shadow stacks on (x86 CET). */
 bool proc_has_shadow_stack(pid_t pid);
 

@@ -231,13 +231,22 @@ static int resume_op(struct target *t, pid_t tid, const struct resume *how)
 	return 0;
 }
 
+static struct fake_thread *running_thread(struct target *t)
+{
+	struct fake_process *p = (struct fake_process *)t;
+	for (size_t i = 0; i < p->count; i++)
+		if (p->threads[i].running)
+			return &p->threads[i];
+	return NULL;
+}
+
 static int interrupt_op(struct target *t, pid_t tid)
 {
-	struct fake_thread *th = thread_of(t, tid);
+	struct fake_thread *th = tid ? thread_of(t, tid) : running_thread(t);
 
 	if (!th)
 		return -ESRCH;
-	DID(fake_of(t), "interrupt %d; ", (int)tid);
+	DID(fake_of(t), "interrupt %d; ", (int)th->tid);
 	if (th->running && !th->has_pending && !fake_of(t)->deaf) {
 		th->has_pending = true;
 		th->pending = (struct stop){ .kind = STOP_INTERRUPT };
