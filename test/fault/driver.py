@@ -13,7 +13,7 @@ class Driver(Client):
     STOP_WITHIN = 0.004         # then it interrupts
 
     def __init__(self, port, actor, seed, non_stop=False):
-        self.actor, self.seed, self.wants_non_stop, self.non_stop = actor, seed, non_stop, False
+        self.actor, self.seed, self.wants_non_stop = actor, seed, non_stop
         self.inserted = {}
         self.notices = []
         super().__init__(port)

@@ -52,9 +52,19 @@ class Look:
         _ptrace(DETACH, tid, 0, signo)
 
 
+def _living(pid):
+    """A task of the process by which /proc shows its memory: a leader that has exited shows nothing."""
+    return next((tid for tid in process.tasks(pid) if process.state(tid) not in (None, "Z", "X")), pid)
+
+
+def changed_text(pid):
+    """[(address, file, memory)] where its code differs from the files it came from."""
+    return process.changed_text(_living(pid))
+
+
 def _executable(pid):
     """[(start, end)] of what may be executed, but for anonymous pages that nobody but a debugger can have put there."""
-    with open(f"/proc/{pid}/maps") as maps:
+    with open(f"/proc/{_living(pid)}/maps") as maps:
         rows = [re.match(r"([0-9a-f]+)-([0-9a-f]+) (....) \S+ \S+ \S+\s*(.*)", row).groups() for row in maps]
     return sorted((int(start, 16), int(end, 16)) for start, end, rights, name in rows
                   if rights[2] == "x" and (name.startswith("/") or name in ("[vdso]", "[vsyscall]")))
@@ -66,7 +76,7 @@ def faults(pid, points=(), pages=()):
     found = []
     if process.tracer(pid):
         return [f"{pid} is traced by {process.tracer(pid)}"]
-    found += ["text at %#x is %#04x and was %#04x" % (addr, now, was) for addr, was, now in process.changed_text(pid)[:5]]
+    found += ["text at %#x is %#04x and was %#04x" % (addr, now, was) for addr, was, now in changed_text(pid)[:5]]
     code = _executable(pid)
     starts = [start for start, _ in code]
     for tid in process.tasks(pid):
@@ -117,6 +127,6 @@ def zombies_of(pid):
 
 
 def word(pid, address):
-    with open(f"/proc/{pid}/mem", "rb", 0) as memory:
+    with open(f"/proc/{_living(pid)}/mem", "rb", 0) as memory:
         memory.seek(address)
         return struct.unpack("<Q", memory.read(8))[0]

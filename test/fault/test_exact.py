@@ -1,0 +1,266 @@
+"""Nothing is lost and nothing comes twice: hits of breakpoints and watchpoints, instructions stepped over, signals."""
+import re
+import signal
+import time
+
+import pytest
+
+from driver import Driver
+from harness import rsp, wait
+from stage import (FALSE, LIMIT, RDI, RSI, Client, Puppet, Seed, commands, condition, print_regs, reg_every, thread_of, times,
+                   wait_gone)
+
+pytestmark = pytest.mark.stopgo_only("its speed and its printf")
+
+THREADS = (1, 8, 64)
+
+
+@pytest.fixture
+def parked(made, programs, serve):
+    """parked(workers): (puppet, server): attached to, its workers waiting to be told to run, signals raining."""
+    def start(workers, rain_us=500):
+        actor = made.add(Puppet(programs, workers=workers, pause_us=0))
+        assert actor.ask("check 1").startswith("exact")
+        assert actor.ask("timer 1000") == "set"
+        assert actor.ask(f"rain {rain_us}") == "rain"
+        return actor, serve.attach(actor.pid)
+    return start
+
+
+def finish(actor, client, server):
+    """Let go, and everything is accounted for."""
+    client.ok(f"D;{actor.pid:x}")
+    client.close()
+    assert wait_gone(server) == 0
+    assert actor.ask("rain 0") == "rain"
+    assert actor.ask("timer 0") == "set"
+    assert actor.ask("check 1").startswith("exact")
+    said = actor.ask("signals", 3 * LIMIT)
+    assert "lost=0 doubled=0" in said, said
+    assert int(re.search(r"sent=(\d+)", said).group(1)) > 0
+    assert actor.ask("free 200") == "free"
+    actor.assert_untouched()
+
+
+class Run:
+    """Rounds the workers are told to make; over() when they have made them: (from, to)."""
+
+    def __init__(self, actor, rounds):
+        self.actor, self.line = actor, ""
+        actor.tell(f"run {rounds}\n")
+
+    def over(self):
+        if not self.line and not self.actor.has_said():
+            return None
+        self.line = self.line or self.actor.hear()
+        return tuple(map(int, re.match(r"ran (\d+) to (\d+)$", self.line).groups()))
+
+
+@pytest.mark.parametrize("non_stop", (False, True), ids=("all-stop", "non-stop"))
+@pytest.mark.parametrize("threads", THREADS)
+def test_printf_and_false_conditions(parked, made, threads, non_stop):
+    """Each pass is printed once, while other breakpoints come and go."""
+    actor, server = parked(threads)
+    seed = Seed()
+    client = made.add(Driver(server.port, actor, seed, non_stop=non_stop))
+    first = client.begin()
+    client.insert(actor.at["tick"], commands(print_regs("<%d %d>\n", RDI, RSI)))
+    for name in ("count", "odd", "call", "syscall"):
+        client.ok(f"Z0,{actor.at[name]:x},1{condition(FALSE)}")
+    others = [actor.at["push"], actor.at["leaf"]]
+    run = Run(actor, max(20, times(2400 // threads)))
+    go_on(client, first)
+    end = time.monotonic() + 12 * LIMIT
+    for turn in range(1 << 30):
+        if not non_stop:
+            time.sleep(seed.random() * 0.01)
+            reply = client.halt()
+            assert reply[:1] == b"T"
+        addr, letter = others[turn % 2], "Zz"[turn // 2 % 2]
+        client.ok(f"{letter}0,{addr:x},1{condition(FALSE) if letter == 'Z' else ''}")
+        if not non_stop:
+            client.go_on(reply)
+        if run.over() or time.monotonic() > end:
+            break
+    if non_stop:
+        halt_all(client)
+    else:
+        client.halt()
+    assert run.over(), f"they do not come to an end: {len(server.out.text.splitlines())} lines, {turn} turns"
+    first, last = run.over()
+    finish(actor, client, server)
+    found = [tuple(map(int, pair)) for pair in re.findall(r"<(\d+) (\d+)>", server.out.rest())]
+    expected = [(who, number) for who in range(threads) for number in range(first, last)]
+    assert sorted(found) == expected, summary(found, expected)
+
+
+def go_on(client, reply):
+    if client.non_stop:
+        client.ask("vCont;c")
+    else:
+        client.go_on(reply)
+
+
+def halt_all(client):
+    """Every thread stopped, every stop taken note of."""
+    client.ask("vCont;t")
+    end = time.monotonic() + 0.3
+    while time.monotonic() < end:
+        try:
+            client.take_notice(client.receive(0.05))
+        except wait.TimedOut:
+            pass
+
+
+def summary(found, expected):
+    lost, extra = set(expected) - set(found), len(found) - len(set(found))
+    return f"{len(found)} of {len(expected)}; lost {sorted(lost)[:10]}; {extra} twice; strange {sorted(set(found) - set(expected))[:10]}"
+
+
+@pytest.mark.parametrize("threads", THREADS)
+def test_conditions_that_are_seldom_true(parked, made, threads):
+    """Each hit whose condition is true is a stop, once, of the thread that hit."""
+    actor, server = parked(threads)
+    client = made.add(Client(server.port))
+    first = client.begin()
+    seldom = condition(reg_every(RSI, 8))
+    client.insert(actor.at["tick"], seldom)
+    client.insert(actor.at["odd"], condition(FALSE))
+    run = Run(actor, max(16, times(800 // threads)))
+    found = []
+    client.go_on(first)
+    end = time.monotonic() + 12 * LIMIT
+    while time.monotonic() < end:
+        try:
+            reply = client.receive(0.02)
+        except wait.TimedOut:
+            if not run.over():
+                continue
+            reply = client.halt()
+        if b"swbreak" in reply:
+            client.ok(f"Hg{thread_of(reply)}")
+            assert client.reg(16) == actor.at["tick"]
+            found.append((client.reg(RDI), client.reg(RSI)))
+            # As gdb does at every stop.
+            if len(found) % 3 == 0:
+                client.remove(actor.at["odd"])
+                client.insert(actor.at["odd"], condition(FALSE))
+            if not client.step_over(thread_of(reply), actor.at["tick"], seldom):
+                found.pop()     # it will be hit again
+            client.go()
+        elif run.over():
+            break
+        else:
+            raise AssertionError(reply)
+    assert run.over(), "they do not come to an end"
+    first, last = run.over()
+    expected = [(who, number) for who in range(threads) for number in range(first, last) if number % 8 == 0]
+    assert sorted(found) == expected, summary(found, expected)
+    finish(actor, client, server)
+
+
+@pytest.mark.parametrize("threads", (1, 8))
+@pytest.mark.parametrize("others", (False, True), ids=("alone", "beside-breakpoints"))
+def test_watchpoints(parked, made, threads, others):
+    """Each write to each of up to four watched places is a stop."""
+    actor, server = parked(threads)
+    client = made.add(Client(server.port))
+    first = client.begin()
+    places = {actor.at["watched"] + 64 * who: [] for who in range(min(4, threads))}
+    for place in places:
+        client.insert(place, kind=2, length=8)
+    for name in ("count", "call", "odd") if others else ():
+        client.insert(actor.at[name], condition(FALSE))
+    run = Run(actor, times(40))
+    client.go_on(first)
+    end = time.monotonic() + 12 * LIMIT
+    while time.monotonic() < end:
+        try:
+            reply = client.receive(0.02)
+        except wait.TimedOut:
+            if not run.over():
+                continue
+            reply = client.halt()
+        match = re.search(rb"watch:([0-9a-f]+);", reply)
+        if match:
+            place = int(match.group(1), 16)
+            places[place].append(int.from_bytes(bytes.fromhex(client.ask(f"m{place:x},8").decode()), "little"))
+            client.go()
+        elif run.over():
+            break
+        else:
+            raise AssertionError(reply)
+    assert run.over(), "they do not come to an end"
+    first, last = run.over()
+    for place, values in places.items():
+        assert values == list(range(first + 1, last + 1)), f"{place:#x}: {values}"
+    finish(actor, client, server)
+
+
+@pytest.mark.parametrize("threads", (1, 8))
+def test_steps_over_breakpoints(parked, made, threads):
+    """A thread is stepped through code full of breakpoints that others run through."""
+    actor, server = parked(threads)
+    client = made.add(Client(server.port))
+    first = client.begin()
+    for name in ("count", "odd", "call", "syscall", "leaf", "push"):
+        client.insert(actor.at[name], condition(FALSE))
+    client.insert(actor.at["tick"])
+    run = Run(actor, 1 << 20)
+    client.go_on(first)
+    reply = client.stop_reply()
+    one = thread_of(reply)
+    client.remove(actor.at["tick"])
+    client.ok(f"Hg{one}")
+    for step in range(times(300)):
+        before = client.reg(16)
+        reply = client.step(one, ";c" * (step % 2))
+        assert reply.startswith(b"T05") and thread_of(reply) == one, reply
+        assert client.reg(16) != before
+    client.ok(f"D;{actor.pid:x}")
+    client.close()
+    assert wait_gone(server) == 0
+    assert run.over() is None
+    server.close()
+    # The run goes on without us: the answer to it comes first.
+    assert actor.hear(12 * LIMIT).startswith("ran ")
+    assert actor.ask("rain 0") == "rain"
+    assert actor.ask("check 1").startswith("exact")
+    assert "lost=0 doubled=0" in actor.ask("signals", 3 * LIMIT)
+
+
+def test_attach_and_detach_again_and_again(made, programs, serve):
+    """Threads that live for a moment, counted signals, 200 debuggers: none lost, none doubled, nothing left behind."""
+    actor = made.add(Puppet(programs, workers=4, pause_us=100))
+    seed = Seed()
+    assert actor.ask("churn 1") == "churning"
+    assert actor.ask("rain 300") == "rain"
+    assert actor.ask("timer 1000") == "set"
+    for turn in range(times(200)):
+        server = serve.attach(actor.pid)
+        how = seed.choice(("look", "detach", "run", "term", "close"))
+        if how == "term":
+            server.signal(signal.SIGTERM)
+        else:
+            client = Client(server.port)
+            reply = client.begin(quiet=seed.choice((None, "QPassSignals:2e;10;1b")))
+            if how in ("run", "close"):
+                client.insert(actor.at["count"], condition(FALSE))
+                client.go_on(reply)
+                time.sleep(seed.random() * 0.003)
+            if how == "run":
+                reply = client.halt()
+                while seed.random() < 0.5:
+                    client.go_on(reply)
+                    reply = client.halt()
+            if how in ("run", "detach"):
+                client.ok(f"D;{actor.pid:x}")
+            client.close()
+        assert wait_gone(server) == 0, how
+        server.close()
+        made.remove(server)
+    for command in ("timer 0", "rain 0", "churn 0"):
+        actor.ask(command)
+    said = actor.ask("signals", 3 * LIMIT)
+    assert "lost=0 doubled=0" in said, said
+    actor.assert_untouched()
