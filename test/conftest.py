@@ -17,6 +17,8 @@ from harness.server import Stopgo  # noqa: E402
 
 GDBS = ("gdb13", "gdb18")
 LLDBS = ("lldb19", "lldb21")
+# Each Delve with the release of Go whose programs it knows.
+DLVS = {"dlv1.20": "go1.19", "dlv1.27": "go1.27"}
 
 
 def pytest_configure(config):
@@ -28,7 +30,7 @@ def pytest_configure(config):
 
 
 def pytest_report_header(config):
-    there = [name for name in (*GDBS, "lldb19", "lldb21", "dlv", *where.GO_RELEASES) if where.has_tool(name)]
+    there = [name for name in (*GDBS, *LLDBS, *DLVS, *where.GO_RELEASES) if where.has_tool(name)]
     return [f"server: {where.server_path()}", "tools: " + " ".join(there)]
 
 
@@ -39,6 +41,8 @@ def pytest_generate_tests(metafunc):
     if "lldb_name" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("lldbs")
         metafunc.parametrize("lldb_name", marker.args if marker else LLDBS)
+    if "dlv_name" in metafunc.fixturenames:
+        metafunc.parametrize("dlv_name", DLVS)
 
 
 def take_share(config, items):
@@ -124,9 +128,15 @@ def new_gdb(made, gdb_name):
 
 
 @pytest.fixture
-def dlv(made):
-    """dlv("exec", program, …) starts a Delve on the server under test; backend="native" one on its own."""
-    return lambda *args, **kwargs: made.add(Dlv(*args, **kwargs))
+def dlv(made, dlv_name, programs):
+    """dlv("exec", program, …) starts a Delve on the server under test; backend="native" one on its own. dlv.go("calls") is
+    a program of test/fixtures built by the release of Go that goes with this Delve."""
+    where.tool(dlv_name)
+
+    def start(*args, **kwargs):
+        return made.add(Dlv(dlv_name, *args, **kwargs))
+    start.go = lambda name, **kwargs: programs.go(name, DLVS[dlv_name], **kwargs)
+    return start
 
 
 @pytest.fixture

@@ -48,21 +48,21 @@ def session(dlv, program, **kwargs):
     return seen
 
 
-def test_as_with_the_native_backend(dlv, programs):
-    program = programs.go("calls")
+def test_as_with_the_native_backend(dlv):
+    program = dlv.go("calls")
     assert session(dlv, program) == session(dlv, program, backend="native")
 
 
-def test_as_debugserver(dlv, programs):
+def test_as_debugserver(dlv):
     """The same through the other way Delve has to start a server, which gives it redirects."""
-    program = programs.go("calls")
+    program = dlv.go("calls")
     assert session(dlv, program, mode="debugserver") == session(dlv, program, backend="native")
 
 
-def test_program_output_and_status(dlv, programs):
-    d = dlv("exec", programs.go("calls"))
+def test_program_output_and_status(dlv):
+    d = dlv("exec", dlv.go("calls"))
     assert d.command("continue").place == "exited 3"
-    native = dlv("exec", programs.go("calls"), backend="native")
+    native = dlv("exec", dlv.go("calls"), backend="native")
     assert native.command("continue").place == "exited 3"
     native.out.find("seven")
     wanted = [row for row in native.out.text.splitlines() if "API server" not in row]
@@ -71,15 +71,15 @@ def test_program_output_and_status(dlv, programs):
         d.out.find(re.escape(row))
 
 
-def test_redirects_as_debugserver(dlv, programs, tmp_path):
+def test_redirects_as_debugserver(dlv, tmp_path):
     out = tmp_path / "out"
-    d = dlv("exec", programs.go("calls"), mode="debugserver", options=["-r", f"stdout:{out}"])
+    d = dlv("exec", dlv.go("calls"), mode="debugserver", options=["-r", f"stdout:{out}"])
     assert d.command("continue").place == "exited 3"
     assert out.read_text()
 
 
-def test_halt_and_breakpoints_while_running(dlv, programs, debuggee, tmp_path):
-    target = debuggee(programs.go("busy"), tmp_path / "progress")
+def test_halt_and_breakpoints_while_running(dlv, debuggee, tmp_path):
+    target = debuggee(dlv.go("busy"), tmp_path / "progress")
     wait.until(lambda: progress(tmp_path), "progress")
     d = dlv("attach", target.pid)
     for _ in range(5):
@@ -111,10 +111,10 @@ def makes_progress(folder):
 
 
 @pytest.mark.parametrize("rounds", [int(os.environ.get("STOPGO_TEST_ROUNDS", "20"))])
-def test_attach_and_detach_over_and_over(dlv, programs, debuggee, tmp_path, rounds):
+def test_attach_and_detach_over_and_over(dlv, debuggee, tmp_path, rounds):
     """Delve throws away the signals it saw when it attached, and those of other threads when it detaches. Go waits for each
     of them. With lldb-server the program hangs after a few rounds."""
-    target = debuggee(programs.go("busy"), tmp_path / "progress")
+    target = debuggee(dlv.go("busy"), tmp_path / "progress")
     for _ in range(rounds):
         assert makes_progress(tmp_path)
         d = dlv("attach", target.pid)
@@ -127,8 +127,8 @@ def test_attach_and_detach_over_and_over(dlv, programs, debuggee, tmp_path, roun
     assert makes_progress(tmp_path)
 
 
-def test_detach_with_kill(dlv, programs, debuggee, tmp_path):
-    target = debuggee(programs.go("busy"), tmp_path / "progress")
+def test_detach_with_kill(dlv, debuggee, tmp_path):
+    target = debuggee(dlv.go("busy"), tmp_path / "progress")
     d = dlv("attach", target.pid)
     d.detach(True)
     assert target.result() == -9

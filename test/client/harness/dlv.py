@@ -1,6 +1,6 @@
 """A real Delve, driven through its JSON-RPC interface (API version 2).
 
-    dlv = Dlv("exec", program, server=…)       # --backend=lldb, with a link named lldb-server to the server under test
+    dlv = Dlv("dlv1.20", "exec", program)       # --backend=lldb, with a link named lldb-server to the server under test
     dlv.break_at("main.add")
     state = dlv.command("continue")
 """
@@ -28,7 +28,7 @@ class DelveError(Exception):
 class Dlv:
     """One headless Delve. backend: lldb, served by the server under test, or native."""
 
-    def __init__(self, verb, *words, backend="lldb", mode="lldb-server", options=(), args=(), cwd=None):
+    def __init__(self, name, verb, *words, backend="lldb", mode="lldb-server", options=(), args=(), cwd=None):
         self.home = tempfile.mkdtemp(prefix="dlv-home-")
         env = dict(os.environ, HOME=self.home)
         env.pop("DELVE_DEBUGSERVER_PATH", None)
@@ -38,7 +38,7 @@ class Dlv:
             link = pathlib.Path(self.home, "lldb-server")
             link.symlink_to(where.server_path())
             env["PATH"] = f"{self.home}:{env['PATH']}"
-        command = [where.tool("dlv"), verb, "--headless", "--api-version=2", "--listen=127.0.0.1:0", "--check-go-version=false",
+        command = [where.tool(name), verb, "--headless", "--api-version=2", "--listen=127.0.0.1:0", "--check-go-version=false",
                    f"--backend={backend}", *options, *map(str, words), *(["--", *map(str, args)] if args else [])]
         out_r, out_w = os.pipe()
         self.process = subprocess.Popen(command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out_w,

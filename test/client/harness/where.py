@@ -18,7 +18,7 @@ def server_path():
     """The server under test: $STOPGO, a path or a name in PATH, else build/stopgo. STOPGO=gdbserver is how the tests
     themselves are tested."""
     named = os.environ.get("STOPGO")
-    path = shutil.which(named) if named else str(ROOT / "build" / "stopgo")
+    path = os.path.abspath(shutil.which(named) or named) if named else str(ROOT / "build" / "stopgo")
     if not path or not os.access(path, os.X_OK):
         pytest.exit(f"no server to test: {named or 'build/stopgo'} is not there; build it or set STOPGO", returncode=2)
     return path
@@ -38,8 +38,8 @@ def peer_version():
 
 
 def tool(name):
-    """The path of a program that a test needs, or a skip that names it. go1.19, gdb13, lldb19 are Debian 12's own."""
-    own = {"gdb13": "gdb", "lldb19": "lldb-19", "go1.19": "go", "dlv": "dlv"}
+    """The path of a program that a test needs, or a skip that names it. go1.19, gdb13, lldb19, dlv1.20 are Debian 12's own."""
+    own = {"gdb13": "gdb", "lldb19": "lldb-19", "lldb-dap19": "lldb-dap-19", "go1.19": "go", "dlv1.20": "dlv"}
     if name in own:
         path = shutil.which(own[name])
         if not path:
