@@ -133,6 +133,13 @@ struct point {
 	bool            persist;         /* commands go on after the client has gone */
 };
 
+/* What a POINT_SW breakpoint of a client does at present, for people to read. */
+struct point_way {
+	const char *how;     /* "traps", "compiled into the program" */
+	const char *why;     /* traps: why it is not more than that; "" when nothing speaks against it */
+	uint64_t    passed;  /* times a thread came by while its conditions were false, since they were set */
+};
+
 struct target_write_ops {
 	/* All of it or -EFAULT; read-only pages are written too. Breakpoints stay in; reads show what was written. */
 	int (*mem_write)(struct target *t, uint64_t addr, const void *from, size_t len);
@@ -167,6 +174,8 @@ struct target_point_ops {
 	int (*remove)(struct target *t, const struct point *p);
 	/* Memory and debug registers clean at return, nothing remembered: the client is gone. */
 	void (*remove_all)(struct target *t);
+	/* -ENOENT: a client has no POINT_SW there. NULL: not known of any. */
+	int (*way)(struct target *t, uint64_t addr, struct point_way *ret);
 };
 
 struct target_alloc_ops {

@@ -75,10 +75,12 @@ static void run_commands(struct task *task, struct ax *const *commands, size_t c
 }
 
 /* Judges a hit once: false, it is nobody's business any more. Commands have then been run. */
-static bool hit_reported(struct task *task, const struct swpoint *point)
+static bool hit_reported(struct task *task, struct swpoint *point)
 {
-	if (!hit_counts(task, point->conditions, point->condition_count))
+	if (!hit_counts(task, point->conditions, point->condition_count)) {
+		point->passed++;
 		return false;
+	}
 	if (!point->command_count)
 		return true;
 	run_commands(task, point->commands, point->command_count);
@@ -138,9 +140,9 @@ void task_debug_reg_hit(struct task *task, bool stepped)
 	struct stop stop;
 
 	if (task_debug_hit(task, &stop)) {
-		const struct swpoint *point = stop.kind == STOP_HWBREAK
-						      ? swpoints_find(&task->proc->hw, stop.addr)
-						      : NULL;
+		struct swpoint *point = stop.kind == STOP_HWBREAK
+						? swpoints_find(&task->proc->hw, stop.addr)
+						: NULL;
 		struct user_regs_struct *gp;
 		if (!point || hit_reported(task, point) || task_gp(task, &gp) < 0) {
 			live_event(task, stop);

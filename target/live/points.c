@@ -102,6 +102,7 @@ static void take_expressions(struct swpoint *p, struct point *want)
 	}
 	swpoint_forget(p);
 	p->wanted = true;
+	p->passed = 0;
 	p->persist = want->persist;
 	p->conditions = want->conditions;
 	p->condition_count = want->condition_count;
@@ -282,10 +283,22 @@ static void remove_all(struct target *t)
 	}
 }
 
+static int way(struct target *t, uint64_t addr, struct point_way *ret)
+{
+	struct proc *p = proc_of(t);
+	const struct swpoint *point = p->gone ? NULL : swpoints_find(&p->space->sw, addr);
+
+	if (!point || !point->wanted)
+		return -ENOENT;
+	*ret = (struct point_way){ .how = "traps", .why = "", .passed = point->passed };
+	return 0;
+}
+
 const struct target_point_ops live_point_ops = {
 	.insert = insert,
 	.remove = remove_point,
 	.remove_all = remove_all,
+	.way = way,
 };
 
 /* --- debug registers of one task --- */

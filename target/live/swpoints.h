@@ -30,6 +30,7 @@ struct swpoint {
 	size_t command_count;
 	struct ax **internal_conditions;
 	size_t internal_condition_count;
+	uint64_t passed;        /* hits of the client's that were judged false */
 	struct over_plan *plan; /* how to step over it, once somebody had to */
 };
 

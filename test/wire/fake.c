@@ -362,7 +362,11 @@ static const struct target_write_ops write_ops = { mem_write_op, gp_write, xstat
 						   siginfo_write };
 static const struct target_run_ops run_ops = { resume_op, interrupt_op, last_stop,  kill_op,
 					       detach_op, catch_op,     launched_op };
-static const struct target_point_ops point_ops = { insert_op, remove_op, remove_all_op };
+static const struct target_point_ops point_ops = {
+	.insert = insert_op,
+	.remove = remove_op,
+	.remove_all = remove_all_op,
+};
 
 static const struct target_ops fake_target_ops = {
 	.name = "fake",
