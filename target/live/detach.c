@@ -26,7 +26,6 @@ static void let_task_go(struct task *task)
 {
 	if (task->state != TASK_STOPPED)
 		return;
-	over_abort(task);
 	if (task->dregs_used)
 		task_clear_dregs(task);
 	(void)task_flush(task);
@@ -42,9 +41,13 @@ void proc_let_go(struct proc *p)
 {
 	struct space *s = p->space;
 
+	for (size_t i = 0; i < p->count; i++) {
+		if (p->tasks[i]->state == TASK_STOPPED)
+			over_abort(p->tasks[i]);
+	}
 	if (s) {
 		space_lift(s);
-		inject_unmap_scratch(p);
+		over_unmap_scratch(p);
 		/* A vfork child we let go runs in memory that is still its parent's: no int3 there until it is out. */
 		if (p->vfork_parent && s->refs > 1)
 			s->lifted++;

@@ -203,7 +203,7 @@ static int map(struct task *task, uint64_t where, size_t size, int prot, uint64_
 	return 0;
 }
 
-static int unmap(struct proc *p, uint64_t addr, size_t size)
+int inject_unmap(struct proc *p, uint64_t addr, size_t size)
 {
 	struct task *task = able_task(p);
 	uint64_t result;
@@ -240,7 +240,7 @@ static int dealloc(struct target *t, uint64_t addr)
 		struct block *block = *at;
 		if (block->addr != addr)
 			continue;
-		int r = unmap(p, block->addr, block->size);
+		int r = inject_unmap(p, block->addr, block->size);
 		if (r == 0) {
 			*at = block->next;
 			free(block);
@@ -255,23 +255,6 @@ int inject_map_scratch(struct task *task, uint64_t where, size_t size, uint64_t 
 	if (!outside_kernel(task))
 		return -EBUSY;
 	return map(task, where, size, PROT_READ | PROT_EXEC, ret);
-}
-
-void inject_unmap_scratch(struct proc *p)
-{
-	struct space *s = p->space;
-
-	if (s->refs > 1 || p->gone)
-		return;
-	while (s->scratch) {
-		struct scratch *at = s->scratch;
-		if (unmap(p, at->addr, 4096) < 0)
-			log_debug(LOG_RUN,
-				  "a page for out-of-line steps stays mapped in process %d",
-				  p->base.pid);
-		s->scratch = at->next;
-		free(at);
-	}
 }
 
 const struct target_alloc_ops live_alloc_ops = {

@@ -65,7 +65,12 @@ static int siginfo_read(struct target *t, pid_t tid, siginfo_t *ret)
 {
 	struct task *task;
 	int r = stopped_task(t, tid, &task);
-	return r < 0 ? r : pt_get_siginfo(tid, ret);
+	if (r == 0)
+		r = pt_get_siginfo(tid, ret);
+	/* A trap names the place where it came: after a stepped copy that is the copy. */
+	if (r == 0 && ret->si_signo == SIGTRAP && ret->si_code > 0)
+		ret->si_addr = (void *)over_origin(task, (uint64_t)ret->si_addr);
+	return r;
 }
 
 static int siginfo_write(struct target *t, pid_t tid, const siginfo_t *si)

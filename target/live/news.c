@@ -191,7 +191,7 @@ static void task_stopped(struct task *task, struct news news)
 		 * The kernel looks at interrupts before signals: a task that has just run into an int3 can stop here first, its pc behind
 		 * the int3 and the SIGTRAP still to come. Started now it executes nothing and stops again with that SIGTRAP.
 		 */
-		if (trap_may_follow(task) && pt_trap_queued(task->tid) && task_flush(task) == 0) {
+		if (trap_may_follow(task) && pt_trap_queued(task->tid)) {
 			task_start(task, START_CONT, 0);
 			task->interrupt_sent = true;
 			break;

@@ -2,7 +2,8 @@
  * over.c - past a breakpoint of ours, cheapest way first.
  *
  *   emulate    the displaced instruction's effect is computed: no stop at all
- *   slot       a relocated copy is stepped in scratch memory: one stop of this thread
+ *   slot       a relocated copy runs in scratch memory. One that ends in a jump back needs no stop at all, but then nobody knows
+ *              when the thread has left it; where it matters when the instruction is done, the copy is stepped
  *   in place   everybody else in this memory is halted, the int3 lifted, the instruction stepped
  *              where it is, the int3 put back: when nobody else runs there, or nothing else will do
  *
@@ -18,14 +19,19 @@
 #include "target/live/task.h"
 #include "target/x86/insn.h"
 
-struct over_plan {
-	unsigned refs; /* the breakpoint and every task in the copy */
-	struct insn insn;
-	bool decoded;            /* false: these bytes are no instruction */
-	bool no_copy;            /* it was tried and cannot be done */
-	struct scratch *scratch; /* NULL: no copy yet */
+struct over_copy {
+	bool tried;              /* without a scratch page: it cannot be done */
+	struct scratch *scratch; /* NULL: there is no copy */
 	unsigned slot;
-	struct insn_copy copy;
+	struct insn_copy insn;
+};
+
+struct over_plan {
+	unsigned refs; /* the breakpoint and every task that was sent into a copy */
+	unsigned passes;
+	struct insn insn;
+	bool decoded;               /* false: these bytes are no instruction */
+	struct over_copy copies[2]; /* by enum insn_copy_mode */
 };
 
 enum { SLOT_SIZE = INSN_COPY_MAX, SLOTS = 64, SCRATCH_SIZE = SLOT_SIZE * SLOTS };
@@ -36,8 +42,11 @@ void over_plan_unref(struct over_plan *plan)
 {
 	if (!plan || --plan->refs)
 		return;
-	if (plan->scratch)
-		plan->scratch->used &= ~(UINT64_C(1) << plan->slot);
+	for (size_t i = 0; i < ARRAY_SIZE(plan->copies); i++) {
+		struct over_copy *copy = &plan->copies[i];
+		if (copy->scratch)
+			copy->scratch->used &= ~(UINT64_C(1) << copy->slot);
+	}
 	free(plan);
 }
 
@@ -177,47 +186,74 @@ static struct scratch *scratch_for(struct task *task, uint64_t addr)
 	return s;
 }
 
-static bool make_copy(struct task *task, struct over_plan *plan, uint64_t from)
+/* The plan's copy for this mode, made when it is first of use; NULL: it cannot be done. */
+static struct insn_copy *copy_of(struct task *task, struct over_plan *plan, uint64_t from,
+				 enum insn_copy_mode mode)
 {
-	if (plan->scratch)
-		return true;
-	if (!plan->decoded || plan->no_copy)
-		return false;
-	plan->no_copy = true;
-	if (plan->insn.is & (INSN_CALL | INSN_RET) && shadow_stack(task->proc))
-		return false;
+	struct over_copy *copy = &plan->copies[mode];
+
+	if (copy->tried)
+		return copy->scratch ? &copy->insn : NULL;
+	if (task->in_kernel) /* it cannot map a page now; another one will */
+		return NULL;
+	copy->tried = true;
+	if (!plan->decoded || (plan->insn.is & (INSN_CALL | INSN_RET) && shadow_stack(task->proc)))
+		return NULL;
 	struct scratch *s = scratch_for(task, from);
 	if (!s)
-		return false;
+		return NULL;
 	unsigned slot = (unsigned)__builtin_ctzll(~s->used);
 	uint64_t to = s->addr + slot * SLOT_SIZE;
-	if (insn_relocate(&plan->insn, from, to, COPY_STEP, &plan->copy) < 0 ||
-	    space_write_raw(task->proc->space, to, plan->copy.code, plan->copy.size) < 0)
-		return false;
+	if (insn_relocate(&plan->insn, from, to, mode, &copy->insn) < 0 ||
+	    space_write_raw(task->proc->space, to, copy->insn.code, copy->insn.size) < 0)
+		return NULL;
 	s->used |= UINT64_C(1) << slot;
-	plan->scratch = s;
-	plan->slot = slot;
-	return true;
+	copy->scratch = s;
+	copy->slot = slot;
+	return &copy->insn;
 }
 
 /* --- starting --- */
 
-static void step_it(struct task *task)
+static void start_it(struct task *task, enum task_start how)
 {
-	(void)task_flush(task);
 	if (task->dregs_stale)
 		task_write_dregs(task);
-	task->stepping = true;
-	task_start(task, START_STEP, 0);
+	task->stepping = how == START_STEP;
+	task_start(task, how, 0);
 }
 
-static void slot_start(struct task *task, struct over_plan *plan, struct user_regs_struct *gp)
+/* A copy that runs is left without a stop. */
+static bool must_be_stepped(struct task *task, const struct over_plan *plan,
+			    const struct user_regs_struct *gp)
 {
-	task->over = (struct over){ .kind = OVER_SLOT, .from = gp->rip, .plan = plan };
+	enum { TRAP_FLAG = 0x100 };
+
+	/* A step is over when the instruction is done, and a signal that waits is delivered then. */
+	if (task->how.action != RESUME_CONT || task->deferred)
+		return true;
+	/* A call in several instructions is begun anew when a trap comes between them, and would trap again. */
+	return plan->insn.is & INSN_CALL &&
+	       (gp->eflags & TRAP_FLAG || dregs_in_use(&task->proc->dregs));
+}
+
+static bool slot_start(struct task *task, struct over_plan *plan, struct user_regs_struct *gp)
+{
+	struct insn_copy *copy =
+		must_be_stepped(task, plan, gp) ? NULL : copy_of(task, plan, gp->rip, COPY_RUN);
+	bool runs = copy;
+
+	if (!copy)
+		copy = copy_of(task, plan, gp->rip, COPY_STEP);
+	if (!copy)
+		return false;
+	task->over =
+		(struct over){ .kind = OVER_SLOT, .from = gp->rip, .plan = plan, .copy = copy };
 	plan->refs++;
-	insn_enter(&plan->copy, gp, &task->over.entered);
+	insn_enter(copy, gp, &task->over.entered);
 	task_gp_changed(task);
-	step_it(task);
+	start_it(task, !runs ? START_STEP : task_wants_syscalls(task) ? START_SYSCALL : START_CONT);
+	return true;
 }
 
 static bool in_place_start(struct task *task, uint64_t addr)
@@ -237,13 +273,15 @@ static bool in_place_start(struct task *task, uint64_t addr)
 	live->over_in_place = task;
 	if (space_write_raw(p->space, addr, &point->orig, 1) == 0)
 		point->inserted = false;
-	step_it(task);
+	start_it(task, START_STEP);
 	return true;
 }
 
-static bool alone(const struct proc *p)
+/* Nobody else runs there who could miss the breakpoint while it is lifted: a page for copies is mapped only where it pays. */
+static bool in_place_will_do(const struct proc *p, struct over_plan *plan)
 {
-	return p->count == 1 && p->space->refs == 1;
+	enum { OFTEN = 8 };
+	return p->count == 1 && p->space->refs == 1 && plan->passes++ < OFTEN;
 }
 
 /* Emulated: is that what was asked for, or does it go on? */
@@ -257,13 +295,26 @@ static bool emulated_enough(struct task *task, const struct user_regs_struct *gp
 	return false;
 }
 
+/* The instruction itself raised it, as far as it came: to do it again would raise it again. */
+static bool is_its_fault(struct task *task, int signo)
+{
+	siginfo_t si;
+
+	if (signo != SIGSEGV && signo != SIGBUS && signo != SIGILL && signo != SIGFPE &&
+	    signo != SIGTRAP)
+		return false;
+	return task->pstop == PSTOP_SIGNAL && pt_get_siginfo(task->tid, &si) == 0 &&
+	       si.si_signo == signo && si.si_code > 0;
+}
+
 bool over_start(struct task *task, int signo)
 {
 	struct proc *p = task->proc;
 	struct user_regs_struct *gp;
 	struct swpoint *point = swpoints_find(&p->space->sw, task->pass_pc);
 
-	if (task_gp(task, &gp) < 0 || gp->rip != task->pass_pc || !point || !point->inserted) {
+	if (task_gp(task, &gp) < 0 || gp->rip != task->pass_pc || !point || !point->inserted ||
+	    is_its_fault(task, signo)) {
 		task->pass_valid = false;
 		return false;
 	}
@@ -281,10 +332,8 @@ bool over_start(struct task *task, int signo)
 	if (signo)
 		task_defer_signal(task, signo);
 	task->how.signo = 0;
-	if (plan && !alone(p) && make_copy(task, plan, gp->rip)) {
-		slot_start(task, plan, gp);
+	if (plan && !in_place_will_do(p, plan) && slot_start(task, plan, gp))
 		return true;
-	}
 	return in_place_start(task, task->pass_pc);
 }
 
@@ -309,7 +358,7 @@ static bool in_place_end(struct task *task)
 bool over_leave_copy(struct task *task, struct user_regs_struct *gp)
 {
 	struct insn_mem mem = { .read = fix_read, .write = fix_write, .ctx = task->proc->space };
-	return insn_fixup(&task->over.plan->copy, &task->over.entered, gp, &mem) != 0;
+	return insn_fixup(task->over.copy, &task->over.entered, gp, &mem) != 0;
 }
 
 /* Moves the task out of the slot; true: the instruction is behind it. */
@@ -322,8 +371,10 @@ static bool slot_end(struct task *task)
 
 	task->over = (struct over){ 0 };
 	if (task_gp(task, &gp) == 0) {
-		r = insn_fixup(&over.plan->copy, &over.entered, gp, &mem);
-		task_gp_changed(task);
+		bool left = over.copy->mode == COPY_RUN && !insn_copy_holds(over.copy, gp->rip);
+		r = left ? 1 : insn_fixup(over.copy, &over.entered, gp, &mem);
+		if (!left)
+			task_gp_changed(task);
 		if (r < 0)
 			log_debug(LOG_RUN, "%d: out-of-line step of %#lx cannot be put right: %d",
 				  task->tid, (unsigned long)over.from, r);
@@ -338,7 +389,7 @@ static void fix_siginfo(struct task *task, const struct over *over)
 	siginfo_t si;
 	if (pt_get_siginfo(task->tid, &si) < 0 || si.si_code <= 0)
 		return;
-	if (!insn_copy_holds(&over->plan->copy, (uint64_t)si.si_addr))
+	if (!insn_copy_holds(over->copy, (uint64_t)si.si_addr))
 		return;
 	si.si_addr = (void *)over->from;
 	(void)pt_set_siginfo(task->tid, &si);
@@ -404,6 +455,38 @@ void over_abort(struct task *task)
 	} else if (task->over.kind != OVER_NONE) {
 		over_finish(task);
 	}
+}
+
+/* One that the kernel keeps may be in a copy still: its page stays, and what it goes on with there ends in a jump back. */
+void over_unmap_scratch(struct proc *p)
+{
+	struct space *s = p->space;
+
+	if (s->refs > 1 || p->gone)
+		return;
+	for (size_t i = 0; i < s->sw.count; i++) {
+		over_plan_unref(s->sw.at[i].plan);
+		s->sw.at[i].plan = NULL;
+	}
+	for (struct scratch **at = &s->scratch; *at;) {
+		struct scratch *page = *at;
+		if (page->used || inject_unmap(p, page->addr, SCRATCH_SIZE) < 0) {
+			log_debug(LOG_RUN,
+				  "a page for out-of-line steps stays mapped in process %d",
+				  p->base.pid);
+			at = &page->next;
+			continue;
+		}
+		*at = page->next;
+		free(page);
+	}
+}
+
+uint64_t over_origin(struct task *task, uint64_t addr)
+{
+	struct user_regs_struct *gp;
+	bool in_copy = over_scratch_holds(task->proc->space, addr) && task_gp(task, &gp) == 0;
+	return in_copy ? gp->rip : addr;
 }
 
 bool over_scratch_holds(const struct space *s, uint64_t addr)

@@ -208,9 +208,9 @@ int task_deferred(struct task *task, int signo)
 	return signo;
 }
 
-static bool wants_syscalls(const struct proc *p)
+bool task_wants_syscalls(const struct task *task)
 {
-	return p->catch_count != 0;
+	return task->proc->catch_count != 0;
 }
 
 /* False: it has to be started now. */
@@ -261,6 +261,7 @@ void task_start(struct task *task, enum task_start how, int signo)
 
 	if (!live->attending && !live->stopping)
 		live_listen(live);
+	(void)task_flush(task); /* fails only when it has been killed */
 	int r = start(task->tid, how, signo);
 	/* ESRCH: killed while it was stopped. Its status is on the way, so it counts as running. */
 	if (r < 0 && r != -ESRCH)
@@ -291,13 +292,12 @@ void task_restart(struct task *task, int signo)
 		task_write_dregs(task);
 	if (signo || !holds_signals(task))
 		signo = task_deferred(task, signo);
-	(void)task_flush(task); /* fails only when it has been killed */
 	task->stepping = task->how.action != RESUME_CONT;
 	task->leaving_kernel = task->stepping && task->at_exec;
 	task_start(task,
-		   task->stepping      ? START_STEP
-		   : wants_syscalls(p) ? START_SYSCALL
-				       : START_CONT,
+		   task->stepping              ? START_STEP
+		   : task_wants_syscalls(task) ? START_SYSCALL
+					       : START_CONT,
 		   signo);
 	task->interrupt_sent = task->interrupt_wanted;
 	task->how.signo = 0;

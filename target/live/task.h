@@ -42,7 +42,7 @@ enum task_pstop {
 /* Stepping a task past a breakpoint of ours without letting anybody else miss it. */
 enum over_kind {
 	OVER_NONE,
-	OVER_SLOT,     /* a relocated copy is being stepped in the scratch slot */
+	OVER_SLOT,     /* sent into a relocated copy in scratch memory; it may have left it */
 	OVER_IN_PLACE, /* the breakpoint is lifted and everybody else in this memory stands still */
 };
 
@@ -50,8 +50,9 @@ struct over_plan;
 
 struct over {
 	enum over_kind kind;
-	uint64_t from;               /* address of the instruction stepped over */
-	struct over_plan *plan;      /* OVER_SLOT: whose copy it is in; a reference */
+	uint64_t from;          /* address of the instruction stepped over */
+	struct over_plan *plan; /* OVER_SLOT: whose copy it is in; a reference */
+	const struct insn_copy *copy;
 	struct insn_entered entered; /* OVER_SLOT: what the task gets back */
 };
 
@@ -298,6 +299,8 @@ void task_restart(struct task *task, int signo);
 /* Hands it to the kernel: the one place where tasks are started. It counts as running whatever comes of it. */
 enum task_start { START_CONT, START_STEP, START_SYSCALL, START_LISTEN };
 void task_start(struct task *task, enum task_start how, int signo);
+/* Its client asked for stops at system calls. */
+bool task_wants_syscalls(const struct task *task);
 /* Those whose start waited until this round's news was collected. */
 void live_start_put_off(struct live *live);
 /* A hardware step has ended: done, or on with the range. */
@@ -334,6 +337,10 @@ void over_finish(struct task *task);
 /* Moves a thread out of the copy it is in, in these registers alone; true: the instruction is behind it. Allocates nothing. */
 bool over_leave_copy(struct task *task, struct user_regs_struct *gp);
 bool over_scratch_holds(const struct space *s, uint64_t addr);
+/* What a stopped task is told of its own pc: of an address in a copy, the original's. */
+uint64_t over_origin(struct task *task, uint64_t addr);
+/* Everybody stands still and is to be let go: pages for copies that nobody is in go, and with them what is known of instructions. */
+void over_unmap_scratch(struct proc *p);
 /* Gives up halfway: the task stands at the instruction or behind it, not in a scratch slot. */
 void over_abort(struct task *task);
 
@@ -356,7 +363,7 @@ extern const struct target_alloc_ops live_alloc_ops;
 int task_leave_kernel(struct task *task);
 /* A page for copies at or near where, made by this stopped task while others may run. */
 int inject_map_scratch(struct task *task, uint64_t where, size_t size, uint64_t *ret);
-void inject_unmap_scratch(struct proc *p);
+int inject_unmap(struct proc *p, uint64_t addr, size_t size);
 
 /* proc.c: /proc */
 int live_thread_info(struct target *t, pid_t tid, struct thread_info *ret);
