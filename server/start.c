@@ -3,7 +3,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "server/findproc.h"
@@ -38,6 +41,19 @@ static bool needs_pty(const struct server *srv, const struct launch *how)
 	return lldb;
 }
 
+/* What is typed where the server was started is the program's, as with a server that gives it that terminal: Delve in front of
+ * a person, a pipe. Not when the client has asked for the program, nor when nothing can come. */
+static bool has_input(const struct server *srv)
+{
+	const struct comm *c = &srv->opt->comm;
+	struct stat st;
+
+	if (srv->session || c->kind == COMM_STDIO || (c->kind == COMM_FD && c->fd == STDIN_FILENO))
+		return false;
+	return fstat(STDIN_FILENO, &st) == 0 &&
+	       !(S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3));
+}
+
 static int launch_in_pty(struct server *srv, const struct launch *how, struct target **ret,
 			 struct err *err)
 {
@@ -47,6 +63,8 @@ static int launch_in_pty(struct server *srv, const struct launch *how, struct ta
 	int r = stdio_pty_new(srv->loop, to_client, srv, &pty, err);
 	if (r < 0)
 		return r;
+	if (has_input(srv))
+		stdio_pty_relay(pty, STDIN_FILENO);
 	for (int i = 0; i < 3; i++)
 		in_pty.stdio_fd[i] = stdio_pty_program_end(pty);
 	r = srv->tracer->ops->launch(srv->tracer, &in_pty, ret, err);

@@ -2,7 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
+#include <termios.h>
 
 #include "base/buf.h"
 #include "server/loop.h"
@@ -10,6 +13,7 @@
 enum {
 	CHUNK = 16 * 1024,
 	DRAIN_MAX = 4 * 1024 * 1024, /* somebody we do not trace may print without end */
+	BACKGROUND_MS = 500,         /* how often to look whether a terminal is ours again */
 };
 
 struct stdio_pty {
@@ -21,9 +25,14 @@ struct stdio_pty {
 	bool over; /* nobody has the other end open any more */
 	struct watch readable, writable;
 	struct buf input;
+	int source;     /* what is relayed; -1: nothing, or it has ended */
+	bool line_open; /* the last byte relayed was not the end of a line */
+	struct watch source_ready;
+	struct timer source_later;
 };
 
 static void on_readable(void *ctx, unsigned events);
+static void relay_as_wanted(struct stdio_pty *p);
 
 /* False: there is nothing more now. */
 static bool read_some(struct stdio_pty *p)
@@ -78,7 +87,7 @@ int stdio_pty_new(struct loop *loop, void (*sink)(void *ctx, const char *text, s
 	p->loop = loop;
 	p->sink = sink;
 	p->ctx = ctx;
-	p->master = p->slave = -1;
+	p->master = p->slave = p->source = -1;
 	buf_init(&p->input, STDIO_PTY_INPUT_MAX);
 	int r = open_pair(p);
 	if (r < 0)
@@ -93,6 +102,8 @@ struct stdio_pty *stdio_pty_free(struct stdio_pty *p)
 		return NULL;
 	watch_stop(&p->readable);
 	watch_stop(&p->writable);
+	watch_stop(&p->source_ready);
+	timer_stop(&p->source_later);
 	close_fdp(&p->master);
 	close_fdp(&p->slave);
 	buf_fini(&p->input);
@@ -109,6 +120,7 @@ void stdio_pty_started(struct stdio_pty *p)
 {
 	close_fdp(&p->slave);
 	listen_as_wanted(p);
+	relay_as_wanted(p);
 }
 
 void stdio_pty_hold(struct stdio_pty *p, bool on)
@@ -154,6 +166,7 @@ static void write_waiting(struct stdio_pty *p)
 	}
 	buf_reset(&p->input);
 	watch_stop(&p->writable);
+	relay_as_wanted(p);
 }
 
 int stdio_pty_write(struct stdio_pty *p, const void *data, size_t len)
@@ -166,4 +179,83 @@ int stdio_pty_write(struct stdio_pty *p, const void *data, size_t len)
 	if (!p->writable.loop)
 		write_waiting(p);
 	return 0;
+}
+
+/* --- input from a descriptor of ours --- */
+
+/* The end of input is a key of the terminal's; within a line it only ends what was typed, so that it takes two. */
+static void put_end_of_input(struct stdio_pty *p)
+{
+	struct termios t;
+
+	if (tcgetattr(p->master, &t) < 0 || !(t.c_lflag & ICANON))
+		return;
+	char keys[2] = { (char)t.c_cc[VEOF], (char)t.c_cc[VEOF] };
+	stdio_pty_write(p, keys, p->line_open ? 2 : 1);
+}
+
+/* Reading a terminal in whose background we are would stop us: with SIGTTIN blocked it fails. */
+static ssize_t read_source(int fd, void *into, size_t len)
+{
+	sigset_t ttin, before;
+
+	sigemptyset(&ttin);
+	sigaddset(&ttin, SIGTTIN);
+	sigprocmask(SIG_BLOCK, &ttin, &before);
+	ssize_t n = read(fd, into, len);
+	int error = errno;
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	errno = error;
+	return n;
+}
+
+static void on_source_later(void *ctx)
+{
+	relay_as_wanted(ctx);
+}
+
+static void on_source_ready(void *ctx, unsigned events _unused_)
+{
+	struct stdio_pty *p = ctx;
+	char text[CHUNK];
+
+	/* Another reader of the same terminal may have been faster, and this read would wait. */
+	if (poll(&(struct pollfd){ .fd = p->source, .events = POLLIN }, 1, 0) <= 0)
+		return;
+	ssize_t n = read_source(p->source, text, sizeof(text));
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return;
+	watch_stop(&p->source_ready);
+	if (n < 0 && errno == EIO && isatty(p->source)) {
+		timer_start(p->loop, &p->source_later, BACKGROUND_MS, on_source_later, p);
+		return;
+	}
+	if (n <= 0) {
+		p->source = -1;
+		put_end_of_input(p);
+		return;
+	}
+	p->line_open = text[n - 1] != '\n';
+	stdio_pty_write(p, text, (size_t)n);
+	relay_as_wanted(p);
+}
+
+/* One piece at a time: the next one when the program's terminal has taken the last. */
+static void relay_as_wanted(struct stdio_pty *p)
+{
+	if (p->source < 0 || p->slave >= 0 || p->input.len)
+		watch_stop(&p->source_ready);
+	else if (!p->source_ready.loop)
+		watch_start(p->loop, &p->source_ready, p->source, LOOP_READ, on_source_ready, p);
+}
+
+void stdio_pty_relay(struct stdio_pty *p, int fd)
+{
+	struct termios t;
+
+	p->source = fd;
+	if (tcgetattr(p->slave, &t) < 0)
+		return;
+	t.c_lflag &= ~(tcflag_t)ECHO;
+	tcsetattr(p->slave, TCSANOW, &t);
 }

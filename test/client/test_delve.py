@@ -5,6 +5,7 @@ import re
 import pytest
 
 from harness import process, wait
+from harness.dlv import free_port
 
 
 def session(dlv, program, **kwargs):
@@ -71,11 +72,76 @@ def test_program_output_and_status(dlv):
         d.out.find(re.escape(row))
 
 
+# --- input, and what Delve asks of a debugserver only ---
+
+@pytest.mark.parametrize("mode", ["lldb-server", "debugserver"])
+def test_input_of_delve_is_the_programs(dlv, mode):
+    """As with its native backend: what comes to Delve comes to the program, the end of it, too."""
+    reader, writer = os.pipe()
+    d = dlv("exec", dlv.go("calls"), args=["echo"], mode=mode, stdin=reader)
+    os.close(reader)
+    os.write(writer, b"one\ntwo words\n")
+    d.break_at("bufio.(*Scanner).Text")
+    assert d.command("continue").place.startswith("bufio.(*Scanner).Text")
+    d.call("ClearBreakpoint", Id=1)
+    running = d.start("Command", name="continue")
+    d.out.find("read two words")
+    os.write(writer, b"three")
+    os.close(writer)
+    state = d.finish(running)["State"]
+    assert state["exited"] and state["exitStatus"] == 3
+    d.out.find("read three")
+
+
 def test_redirects_as_debugserver(dlv, tmp_path):
-    out = tmp_path / "out"
-    d = dlv("exec", dlv.go("calls"), mode="debugserver", options=["-r", f"stdout:{out}"])
-    assert d.command("continue").place == "exited 3"
-    assert out.read_text()
+    streams = {name: tmp_path / name for name in ("stdin", "stdout", "stderr")}
+    streams["stdin"].write_text("one\ntwo\n")
+    options = [word for name, path in streams.items() for word in ("-r", f"{name}:{path}")]
+    d = dlv("exec", dlv.go("calls"), args=["echo"], mode="debugserver", options=options)
+    assert d.command("continue").place == "exited 2"
+    assert streams["stdout"].read_text() == "read one\nread two\n" and streams["stderr"].read_text() == "no more\n"
+
+
+def test_tty_as_debugserver(dlv):
+    """Delve then does not say where it listens."""
+    ours, theirs = os.openpty()
+    d = dlv("exec", dlv.go("calls"), args=["echo"], mode="debugserver", options=["--tty", os.ttyname(theirs)],
+            port=free_port())
+    running = d.start("Command", name="continue")
+    os.write(ours, b"typed\n\x04")
+    assert d.finish(running)["State"]["exitStatus"] == 1
+    said = b""
+    while b"no more" not in said:
+        said += os.read(ours, 4096)
+    assert b"read typed" in said
+    os.close(ours)
+    os.close(theirs)
+
+
+@pytest.mark.parametrize("disabled", [True, False])
+def test_address_randomisation_as_debugserver(dlv, disabled):
+    d = dlv("exec", dlv.go("calls"), mode="debugserver", options=["--disable-aslr"] if disabled else [])
+    with open(f"/proc/{d.pid}/personality") as f:
+        assert bool(int(f.read(), 16) & 0x0040000) == disabled
+
+
+def test_wait_for_as_debugserver(dlv, dlv_name, debuggee, tmp_path):
+    """Delve comes first, then the process."""
+    if dlv_name == "dlv1.20":
+        pytest.skip("Delve 1.20 cannot wait for a process")
+    name = tmp_path / "awaited-by-name"
+    os.link(dlv.go("busy"), name)
+    d = dlv("attach", mode="debugserver", options=["--waitfor", str(name), "--waitfor-interval", "5"], listens=False)
+    # It has seen which processes are there already when it sleeps between two looks.
+    wait.until(lambda: any("--waitfor" in " ".join(process.command_line(pid)) and process.sleeps_for_time(pid)
+                           for pid in process.descendants(d.process.pid)), "the server to wait")
+    target = debuggee(name, tmp_path / "progress")
+    d.connect()
+    assert d.pid == target.pid
+    d.break_at("main.work")
+    assert d.command("continue").place.startswith("main.work:")
+    d.detach(False)
+    assert makes_progress(tmp_path)
 
 
 def test_halt_and_breakpoints_while_running(dlv, debuggee, tmp_path):

@@ -21,6 +21,19 @@ from .server import Lines
 LOAD = {"FollowPointers": True, "MaxVariableRecurse": 1, "MaxStringLen": 200, "MaxArrayValues": 64, "MaxStructFields": -1}
 
 
+def connected(port):
+    try:
+        return socket.create_connection(("127.0.0.1", port), wait.LIMIT)
+    except ConnectionRefusedError:
+        return None
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
 class DelveError(Exception):
     """Delve answered with an error; the text is Delve's."""
 
@@ -28,8 +41,9 @@ class DelveError(Exception):
 class Dlv:
     """One headless Delve. backend: lldb, served by the server under test, or native."""
 
-    def __init__(self, name, verb, *words, backend="lldb", mode="lldb-server", options=(), args=(), cwd=None):
+    def __init__(self, name, verb, *words, backend="lldb", mode="lldb-server", options=(), args=(), cwd=None, stdin=subprocess.DEVNULL, listens=True, port=0):
         self.home = tempfile.mkdtemp(prefix="dlv-home-")
+        self.port = port        # of its own choice, and said, if zero
         env = dict(os.environ, HOME=self.home)
         env.pop("DELVE_DEBUGSERVER_PATH", None)
         if backend == "lldb" and mode == "debugserver":
@@ -38,10 +52,10 @@ class Dlv:
             link = pathlib.Path(self.home, "lldb-server")
             link.symlink_to(where.server_path())
             env["PATH"] = f"{self.home}:{env['PATH']}"
-        command = [where.tool(name), verb, "--headless", "--api-version=2", "--listen=127.0.0.1:0", "--check-go-version=false",
+        command = [where.tool(name), verb, "--headless", "--api-version=2", f"--listen=127.0.0.1:{port}", "--check-go-version=false",
                    f"--backend={backend}", *options, *map(str, words), *(["--", *map(str, args)] if args else [])]
         out_r, out_w = os.pipe()
-        self.process = subprocess.Popen(command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out_w,
+        self.process = subprocess.Popen(command, env=env, cwd=cwd, stdin=stdin, stdout=out_w,
                                         stderr=subprocess.STDOUT, start_new_session=True)
         os.close(out_w)
         self.out = Lines(out_r, "Delve's output")
@@ -49,13 +63,18 @@ class Dlv:
         self.number = 0
         self.data = b""
         self.answers = {}
-        try:
-            port = int(self.out.find(r"API server listening at: \S+:(\d+)$").group(1))
-            self.socket = socket.create_connection(("127.0.0.1", port), wait.LIMIT)
-        except BaseException:
-            self.socket = None
-            self.close()
-            raise
+        self.socket = None
+        if listens:
+            try:
+                self.connect()
+            except BaseException:
+                self.close()
+                raise
+
+    def connect(self):
+        """listens=False: the test says when."""
+        port = self.port or int(self.out.find(r"API server listening at: \S+:(\d+)$").group(1))
+        self.socket = wait.until(lambda: connected(port), "Delve to listen") if self.port else connected(port)
 
     # --- calls ---
 

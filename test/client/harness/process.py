@@ -31,6 +31,24 @@ def tracer(pid):
     return int(status(pid, "TracerPid"))
 
 
+def command_line(pid):
+    """Its words; none when it is gone."""
+    try:
+        with open(f"/proc/{pid}/cmdline") as f:
+            return f.read().split("\0")[:-1]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def sleeps_for_time(pid):
+    """It is inside nanosleep or clock_nanosleep."""
+    try:
+        with open(f"/proc/{pid}/syscall") as f:
+            return f.read().split()[0] in ("35", "230")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def tasks(pid):
     return sorted(int(name) for name in os.listdir(f"/proc/{pid}/task"))
 
