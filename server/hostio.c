@@ -8,8 +8,77 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+/* --- overlays --- */
+
+struct overlay *overlay_new(size_t max)
+{
+	struct overlay *o = calloc(1, sizeof(*o));
+	if (!o)
+		return NULL;
+	o->refs = 1;
+	buf_init(&o->tail, max);
+	return o;
+}
+
+struct overlay *overlay_ref(struct overlay *o)
+{
+	o->refs++;
+	return o;
+}
+
+struct overlay *overlay_unref(struct overlay *o)
+{
+	if (o && --o->refs == 0) {
+		buf_fini(&o->tail);
+		free(o);
+	}
+	return NULL;
+}
+
+uint64_t overlay_size(const struct overlay *o)
+{
+	return o->at + o->tail.len;
+}
+
+/* The part of [from, from + have) that lies in [offset, offset + len), copied to where it belongs. */
+static void copy_part(uint8_t *into, uint64_t offset, size_t len, const uint8_t *have,
+		      uint64_t from, size_t have_len)
+{
+	uint64_t start = MAX(offset, from), end = MIN(offset + len, from + have_len);
+
+	if (start < end)
+		memcpy(into + (start - offset), have + (start - from), end - start);
+}
+
+static ssize_t overlay_pread(const struct overlay *o, int file, void *into, size_t len,
+			     uint64_t offset)
+{
+	uint64_t size = overlay_size(o);
+
+	if (offset >= size)
+		return 0;
+	len = (size_t)MIN((uint64_t)len, size - offset);
+	memset(into, 0, len);
+	if (offset < o->base) {
+		size_t own = (size_t)MIN((uint64_t)len, o->base - offset);
+		ssize_t n = pread(file, into, own, (off_t)offset);
+		if (n < 0)
+			return -errno;
+		/* A part is an answer; it may have been cut short under us. */
+		if ((size_t)n < own)
+			len = (size_t)n;
+	}
+	copy_part(into, offset, len, o->head, 0, o->head_len);
+	if (o->tail.len)
+		copy_part(into, offset, len, o->tail.data, o->at, o->tail.len);
+	return (ssize_t)len;
+}
+
+/* --- files --- */
+
 void hostio_init(struct hostio *io)
 {
+	memset(io->overlays, 0, sizeof(io->overlays));
 	for (size_t i = 0; i < ARRAY_SIZE(io->fds); i++)
 		io->fds[i] = -1;
 	io->root = -1;
@@ -17,8 +86,10 @@ void hostio_init(struct hostio *io)
 
 void hostio_fini(struct hostio *io)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(io->fds); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(io->fds); i++) {
 		close_fdp(&io->fds[i]);
+		io->overlays[i] = overlay_unref(io->overlays[i]);
+	}
 	close_fdp(&io->root);
 }
 
@@ -68,21 +139,42 @@ static int open_path(struct hostio *io, const char *path, int flags, mode_t mode
 	return fd < 0 ? -errno : fd;
 }
 
+static int free_slot(const struct hostio *io)
+{
+	for (size_t slot = 0; slot < ARRAY_SIZE(io->fds); slot++)
+		if (io->fds[slot] < 0)
+			return (int)slot;
+	return -EMFILE;
+}
+
+int hostio_take(struct hostio *io, int fd)
+{
+	int slot = free_slot(io);
+	if (slot < 0)
+		close(fd);
+	else
+		io->fds[slot] = fd;
+	return slot;
+}
+
+void hostio_cover(struct hostio *io, uint64_t fd, struct overlay *o)
+{
+	overlay_unref(io->overlays[fd]);
+	io->overlays[fd] = overlay_ref(o);
+}
+
 int hostio_open(struct hostio *io, const char *path, int flags, mode_t mode)
 {
-	size_t slot = 0;
-
-	while (slot < ARRAY_SIZE(io->fds) && io->fds[slot] >= 0)
-		slot++;
-	if (slot == ARRAY_SIZE(io->fds))
-		return -EMFILE;
+	int slot = free_slot(io);
+	if (slot < 0)
+		return slot;
 
 	/* Never wait for the other end of a FIFO, never take a terminal. */
 	int fd = open_path(io, path, flags | O_NONBLOCK | O_NOCTTY, mode);
 	if (fd < 0)
 		return fd;
 	io->fds[slot] = fd;
-	return (int)slot;
+	return slot;
 }
 
 static int file_of(const struct hostio *io, uint64_t fd)
@@ -96,6 +188,7 @@ int hostio_close(struct hostio *io, uint64_t fd)
 	if (file < 0)
 		return file;
 	close_fdp(&io->fds[fd]);
+	io->overlays[fd] = overlay_unref(io->overlays[fd]);
 	return 0;
 }
 
@@ -107,6 +200,8 @@ ssize_t hostio_pread(struct hostio *io, uint64_t fd, void *into, size_t len, uin
 		return file;
 	if (offset > INT64_MAX)
 		return -EINVAL;
+	if (io->overlays[fd])
+		return overlay_pread(io->overlays[fd], file, into, len, offset);
 	ssize_t n = pread(file, into, len, (off_t)offset);
 	if (n < 0 && errno == ESPIPE)
 		n = read(file, into, len);
@@ -131,7 +226,11 @@ int hostio_fstat(struct hostio *io, uint64_t fd, struct stat *ret)
 	int file = file_of(io, fd);
 	if (file < 0)
 		return file;
-	return fstat(file, ret) < 0 ? -errno : 0;
+	if (fstat(file, ret) < 0)
+		return -errno;
+	if (io->overlays[fd])
+		ret->st_size = (off_t)overlay_size(io->overlays[fd]);
+	return 0;
 }
 
 int hostio_stat(struct hostio *io, const char *path, bool follow, struct stat *ret)

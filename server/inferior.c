@@ -35,6 +35,7 @@ static void inferior_free(struct inferior *inf)
 	threaddb_free(inf->threaddb);
 	gsteps_fini(&inf->steps);
 	gwatch_forget(&inf->watches);
+	gofiles_forget(&inf->files);
 	threadview_free(inf->view);
 	free(inf->notes);
 	free(inf);
@@ -207,6 +208,7 @@ void inferior_execed(struct inferior *inf)
 	threadview_execed(inf->view);
 	gsteps_forget(&inf->steps);
 	gwatch_forget(&inf->watches);
+	gofiles_forget(&inf->files);
 	inf->r_debug = 0;
 	inf->is_go = 0;
 	inf->note_count = 0;

@@ -10,6 +10,7 @@
 #ifndef STOPGO_INFERIOR_H
 #define STOPGO_INFERIOR_H
 
+#include "server/gofiles.h"
 #include "server/gstep.h"
 #include "server/gwatch.h"
 #include "server/launching.h"
@@ -51,6 +52,7 @@ struct inferior {
 	int is_go;                 /* 0: not looked at yet, else 1 or -1 */
 	struct gsteps steps;       /* what goroutines are doing */
 	struct gwatches watches;   /* points on their stacks */
+	struct gofiles files;      /* made for clients that read the program */
 };
 
 struct inferiors {

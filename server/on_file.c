@@ -36,6 +36,36 @@ static void file_setfs(struct session *s, struct args *a)
 		args_fail(a);
 }
 
+/* What the client opens and looks at: the files there are, and what is made for it (gofiles.h). */
+static int open_file(struct session *s, const char *path, int flags, mode_t mode)
+{
+	int fd = hostio_open(&s->hostio, path, flags, mode);
+
+	if ((flags & (O_ACCMODE | O_CREAT)) != O_RDONLY)
+		return fd;
+	if (fd >= 0)
+		gofiles_cover(s->inferiors, &s->hostio, fd);
+	else if (fd == -ENOENT)
+		fd = gofiles_open_debug(s->inferiors, &s->hostio, path);
+	return fd;
+}
+
+static int stat_file(struct session *s, const char *path, bool follow, struct stat *st)
+{
+	int r = hostio_stat(&s->hostio, path, follow, st);
+
+	if (r == 0) {
+		gofiles_stat(s->inferiors, st);
+	} else if (r == -ENOENT) {
+		int fd = gofiles_open_debug(s->inferiors, &s->hostio, path);
+		if (fd < 0)
+			return fd;
+		r = hostio_fstat(&s->hostio, (uint64_t)fd, st);
+		hostio_close(&s->hostio, (uint64_t)fd);
+	}
+	return r;
+}
+
 static void file_open(struct session *s, struct args *a)
 {
 	const char *path = take_path(s, a);
@@ -50,7 +80,7 @@ static void file_open(struct session *s, struct args *a)
 	else if (!fileio_open_flags(wire, s->client.kind == CLIENT_LLDB, &flags))
 		put_result(s, -EINVAL);
 	else
-		put_result(s, hostio_open(&s->hostio, path, flags, mode));
+		put_result(s, open_file(s, path, flags, mode));
 }
 
 static void file_close(struct session *s, struct args *a)
@@ -117,7 +147,7 @@ static void stat_path(struct session *s, struct args *a, bool follow)
 	struct stat st;
 	const char *path = take_path(s, a);
 	if (args_done(a) && path)
-		put_stat(s, hostio_stat(&s->hostio, path, follow, &st), &st);
+		put_stat(s, stat_file(s, path, follow, &st), &st);
 	else
 		args_fail(a);
 }
@@ -167,7 +197,7 @@ static void file_size(struct session *s, struct args *a)
 		args_fail(a);
 		return;
 	}
-	int r = hostio_stat(&s->hostio, path, true, &st);
+	int r = stat_file(s, path, true, &st);
 	put_result(s, r < 0 ? r : st.st_size);
 }
 
@@ -180,7 +210,7 @@ static void file_mode(struct session *s, struct args *a)
 		args_fail(a);
 		return;
 	}
-	int r = hostio_stat(&s->hostio, path, true, &st);
+	int r = stat_file(s, path, true, &st);
 	put_result(s, r < 0 ? r : (int64_t)(st.st_mode & 07777));
 }
 
@@ -192,7 +222,7 @@ static void file_exists(struct session *s, struct args *a)
 	if (!args_done(a) || !path)
 		args_fail(a);
 	else
-		buf_printf(&s->reply, "F,%d", hostio_stat(&s->hostio, path, true, &st) == 0);
+		buf_printf(&s->reply, "F,%d", stat_file(s, path, true, &st) == 0);
 }
 
 /* vFile:symlink:TARGET,LINK */
@@ -252,8 +282,8 @@ static void file_md5(struct session *s, struct args *a)
 		args_fail(a);
 		return;
 	}
-	int fd = hostio_stat(&s->hostio, path, true, &st) == 0 && S_ISREG(st.st_mode)
-			 ? hostio_open(&s->hostio, path, O_RDONLY, 0)
+	int fd = stat_file(s, path, true, &st) == 0 && S_ISREG(st.st_mode)
+			 ? open_file(s, path, O_RDONLY, 0)
 			 : -ENOENT;
 	md5_init(&m);
 	int r = fd < 0 ? fd : sum_file(s, (uint64_t)fd, &m);

@@ -40,6 +40,7 @@ static int read_module(struct session *s, const char *path, struct module *ret)
 {
 	_cleanup_(image_freep) struct image *img = NULL;
 	_cleanup_close_ int fd = open_module(s, path);
+	struct stat st;
 	size_t len;
 
 	if (fd < 0)
@@ -47,8 +48,12 @@ static int read_module(struct session *s, const char *path, struct module *ret)
 	int r = image_open_fd(fd, path, &img, NULL);
 	if (r < 0)
 		return r;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	/* As vFile:size says it. */
+	gofiles_stat(s->inferiors, &st);
 	const uint8_t *id = image_build_id(img, &len);
-	*ret = (struct module){ .size = image_size(img) };
+	*ret = (struct module){ .size = (uint64_t)st.st_size };
 	for (size_t i = 0; id && i < MIN(len, (size_t)ID_MAX); i++)
 		snprintf(ret->uuid + 2 * i, 3, "%02X", id[i]);
 	return 0;

@@ -13,9 +13,26 @@
 
 #include "dwarf/go/model.h"
 
-enum { GO_SYMFILE_MAX = 1 << 30 };
+enum { GO_SYMFILE_MAX = 1 << 30, GO_SYMFILE_HEADER = 64 };
+
+/* The program has no debug information of its own. */
+bool go_symfile_is_needed(struct go_model *model);
 
 /* Fills ret, which the caller releases with buf_fini() also on failure. -ENODATA: no function table. */
 int go_symfile_build(struct go_model *model, struct buf *ret, struct err *err) _must_check_;
+
+/*
+ * The program and its symbols as one file: header takes the place of the program's first bytes, tail begins at `at`, zeros fill up
+ * to there; everything else is the program's. For clients that open the program itself.
+ */
+struct go_symfile_join {
+	uint8_t header[GO_SYMFILE_HEADER];
+	uint64_t at;
+	struct buf tail;
+};
+
+/* As go_symfile_build(); the caller releases ret->tail. */
+int go_symfile_join(struct go_model *model, struct go_symfile_join *ret,
+		    struct err *err) _must_check_;
 
 #endif

@@ -107,4 +107,11 @@ void symfile_line(struct symfile *s, const struct unit *u);
 void symfile_frame_start(struct symfile *s);
 void symfile_frame(struct symfile *s, const struct go_pcln_func *f);
 
+/* symfile_write.c: the program's sections, before anything of ours: says which one holds the functions. */
+struct symfile_sections;
+int symfile_sections_new(struct symfile *s, bool joined, struct symfile_sections **ret);
+/* The file, or (join) what comes behind the program. */
+int symfile_write(struct symfile *s, struct symfile_sections *l, struct buf *out,
+		  struct go_symfile_join *join);
+
 #endif

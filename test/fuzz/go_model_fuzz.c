@@ -134,8 +134,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		go_model_resumed(m);
 		ask(m);
 		struct buf file;
+		struct go_symfile_join join;
 		(void)!go_symfile_build(m, &file, NULL);
 		buf_fini(&file);
+		(void)!go_symfile_join(m, &join, NULL);
+		buf_fini(&join.tail);
 	}
 	go_model_free(m);
 	image_free(img);

@@ -7,6 +7,7 @@
 #include "dwarf/go/symfile.h"
 
 struct made {
+	bool joined; /* the program and its symbols as one */
 	struct image *img;
 	struct go_model *m;
 	struct buf file;
@@ -17,6 +18,26 @@ struct made {
 
 static struct tiny tiny;
 
+static int build_joined(struct made *s, struct err *err)
+{
+	struct go_symfile_join join;
+	int r = go_symfile_join(s->m, &join, err);
+	uint64_t size = image_size(s->img);
+
+	buf_init(&s->file, GO_SYMFILE_MAX);
+	if (r == 0) {
+		assert_true(join.at >= size && join.at < size + 8);
+		buf_put(&s->file, image_bytes(s->img, 0, size), size);
+		while (s->file.len < join.at)
+			buf_putc(&s->file, 0);
+		memcpy(s->file.data, join.header, sizeof(join.header));
+		buf_put(&s->file, join.tail.data, join.tail.len);
+		assert_int_equal(buf_error(&s->file), 0);
+	}
+	buf_fini(&join.tail);
+	return r;
+}
+
 static void make(struct made *s, const char *path)
 {
 	struct err err = { 0 };
@@ -25,7 +46,7 @@ static void make(struct made *s, const char *path)
 	if (r == 0)
 		r = go_model_open(s->img, 0, NULL, &s->m, &err);
 	if (r == 0)
-		r = go_symfile_build(s->m, &s->file, &err);
+		r = s->joined ? build_joined(s, &err) : go_symfile_build(s->m, &s->file, &err);
 	if (r < 0)
 		fail_msg("%s", err_text(&err, r));
 	elf_version(EV_CURRENT);
@@ -131,6 +152,25 @@ static void check_symbol(struct made *s, struct image *made, const struct go_fun
 		assert_string_equal(symbol.name, f->name);
 }
 
+/* What the program had is where it was. */
+static void check_kept(struct made *s, struct image *made)
+{
+	const struct image_section *had, *has;
+	size_t n_had = image_sections(s->img, &had), n_has = image_sections(made, &has);
+
+	assert_true(n_has > n_had);
+	for (size_t i = 0; i < n_had; i++) {
+		assert_string_equal(has[i].name, had[i].name);
+		assert_int_equal(has[i].type, had[i].type);
+		assert_int_equal(has[i].flags, had[i].flags);
+		assert_int_equal(has[i].addr, had[i].addr);
+		assert_int_equal(has[i].offset, had[i].offset);
+		assert_int_equal(has[i].size, had[i].size);
+		assert_int_equal(has[i].link, had[i].link);
+		assert_int_equal(has[i].info, had[i].info);
+	}
+}
+
 static void check_all(struct made *s, size_t every)
 {
 	struct image *made = NULL;
@@ -139,6 +179,8 @@ static void check_all(struct made *s, size_t every)
 
 	if (image_of_bytes(s->file.data, s->file.len, "made", &made, &err) < 0)
 		fail_msg("%s", err.text);
+	if (s->joined)
+		check_kept(s, made);
 	const uint8_t *want = image_build_id(s->img, &want_len);
 	const struct image_section *note = image_section(made, ".note.gnu.build-id");
 	assert_true((want != NULL) == (note != NULL));
@@ -190,6 +232,10 @@ static void the_made_up_program(void **state _unused_)
 	make(&s, NULL);
 	check_all(&s, 1);
 	unmake(&s);
+	s = (struct made){ .joined = true };
+	make(&s, NULL);
+	check_all(&s, 1);
+	unmake(&s);
 }
 
 static void real_programs(void **state _unused_)
@@ -201,6 +247,14 @@ static void real_programs(void **state _unused_)
 		printf("%-28s %zu functions, %zu bytes\n", live_label(live_paths[i]),
 		       go_func_count(s.m), s.file.len);
 		fflush(stdout);
+		bool needed = go_symfile_is_needed(s.m);
+		unmake(&s);
+		assert_int_equal(needed, strstr(live_paths[i], "stripped") != NULL);
+		if (!needed)
+			continue;
+		s = (struct made){ .joined = true };
+		make(&s, live_paths[i]);
+		check_all(&s, 13);
 		unmake(&s);
 	}
 }

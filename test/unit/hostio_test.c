@@ -54,6 +54,54 @@ static void files_live_as_long_as_the_session(void **state)
 	hostio_fini(&io);
 }
 
+/* The file's own bytes, some of the first replaced, a gap, more behind: by whatever pieces it is read. */
+static void a_file_that_is_covered(void **state)
+{
+	struct hostio io;
+	struct stat st;
+	char path[128];
+	uint8_t want[40], got[64];
+	struct overlay *o = overlay_new(100);
+
+	(void)state;
+	hostio_init(&io);
+	path_of(path, sizeof(path), "covered");
+	int fd = hostio_open(&io, path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(hostio_pwrite(&io, (uint64_t)fd, "0123456789abcdefghi", 19, 0), 19);
+	assert_int_equal(hostio_close(&io, (uint64_t)fd), 0);
+	fd = hostio_open(&io, path, O_RDONLY, 0);
+
+	memcpy(o->head, "HEAD", 4);
+	o->head_len = 4;
+	o->base = 19;
+	o->at = 24;
+	buf_puts(&o->tail, "and more behind!");
+	memcpy(want, "HEAD456789abcdefghi\0\0\0\0\0and more behind!", sizeof(want));
+	hostio_cover(&io, (uint64_t)fd, o);
+	assert_int_equal(o->refs, 2);
+	assert_int_equal(hostio_fstat(&io, (uint64_t)fd, &st), 0);
+	assert_int_equal(st.st_size, sizeof(want));
+	for (size_t from = 0; from <= sizeof(want); from++) {
+		for (size_t len = 0; len <= sizeof(want) + 2; len++) {
+			size_t n = MIN(len, sizeof(want) - from);
+			memset(got, 0xee, sizeof(got));
+			assert_int_equal(hostio_pread(&io, (uint64_t)fd, got, len, from), n);
+			assert_memory_equal(got, want + from, n);
+			assert_int_equal(got[n], 0xee);
+		}
+	}
+	/* Cut short under us: what is left. */
+	assert_int_equal(truncate(path, 7), 0);
+	assert_int_equal(hostio_pread(&io, (uint64_t)fd, got, sizeof(got), 2), 5);
+	assert_memory_equal(got, "AD456", 5);
+	assert_int_equal(hostio_close(&io, (uint64_t)fd), 0);
+	assert_int_equal(o->refs, 1);
+	assert_null(overlay_unref(o));
+	assert_int_equal(hostio_unlink(&io, path), 0);
+	hostio_fini(&io);
+}
+
 static void there_are_only_so_many(void **state)
 {
 	struct hostio io;
@@ -171,6 +219,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(files_live_as_long_as_the_session),
+		cmocka_unit_test(a_file_that_is_covered),
 		cmocka_unit_test(there_are_only_so_many),
 		cmocka_unit_test(a_fifo_without_a_writer_does_not_hang),
 		cmocka_unit_test(paths_mean_what_the_process_sees),

@@ -1,0 +1,34 @@
+/*
+ * gofiles.h - the symbols of a stripped Go program, for clients that read files through the server.
+ *
+ * Who opens the program of a process here for reading gets it with symbols, lines and frames made from its function table
+ * (dwarf/go/symfile.h): the program's own bytes, other section headers, more behind its end. Who asks for the debug file of its
+ * build id gets those alone, unless there is a real one. Anything else is as it is, and so is a program with debug information.
+ *
+ * Made when first opened, once a program, and kept as long as the process or somebody who has it open.
+ */
+#ifndef STOPGO_GOFILES_H
+#define STOPGO_GOFILES_H
+
+#include <stdbool.h>
+
+#include "server/hostio.h"
+
+struct inferiors;
+
+/* Of one inferior. */
+struct gofiles {
+	bool tried_program, tried_debug;
+	struct overlay *program, *debug; /* NULL: nothing is made for it */
+};
+
+void gofiles_forget(struct gofiles *files);
+
+/* A file that was just opened for reading is covered if it is such a program. */
+void gofiles_cover(struct inferiors *all, struct hostio *io, int fd);
+/* Opens what only exists here: a debug file by its path. -ENOENT: it is none. */
+int gofiles_open_debug(struct inferiors *all, struct hostio *io, const char *path);
+/* The size of a file that was looked at without opening it. */
+void gofiles_stat(struct inferiors *all, struct stat *st);
+
+#endif
