@@ -4,58 +4,16 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "target/ax_code.h"
 #include "target/ax_format.h"
 #include "target/x86/regs.h"
 
 /*
- * Compiling: decode() turns bytes into one struct op per instruction and finds the boundaries,
+ * Compiling: decode() turns bytes into one struct ax_op per instruction and finds the boundaries,
  * flow() walks every path with the height of the stack (equal on all paths that meet, as gdb's own
  * ax_reqs() demands), emit() keeps what can be reached, folds what needs no run time and turns byte
  * offsets into indices. After that evaluation checks nothing but what depends on data.
  */
-
-/* Opcodes, "Debugging with GDB", Bytecode Descriptions. */
-enum {
-	OP_ADD = 0x02,
-	OP_SUB,
-	OP_MUL,
-	OP_DIV_SIGNED,
-	OP_DIV_UNSIGNED,
-	OP_REM_SIGNED,
-	OP_REM_UNSIGNED,
-	OP_LSH,
-	OP_RSH_SIGNED,
-	OP_RSH_UNSIGNED,
-	OP_LOG_NOT = 0x0e,
-	OP_BIT_AND,
-	OP_BIT_OR,
-	OP_BIT_XOR,
-	OP_BIT_NOT,
-	OP_EQUAL,
-	OP_LESS_SIGNED,
-	OP_LESS_UNSIGNED,
-	OP_EXT,
-	OP_REF8,
-	OP_REF16,
-	OP_REF32,
-	OP_REF64,
-	OP_IF_GOTO = 0x20,
-	OP_GOTO,
-	OP_CONST8,
-	OP_CONST16,
-	OP_CONST32,
-	OP_CONST64,
-	OP_REG,
-	OP_END,
-	OP_DUP,
-	OP_POP,
-	OP_ZERO_EXT,
-	OP_SWAP,
-	OP_PICK = 0x32,
-	OP_ROT,
-	OP_PRINTF,
-	OP_COUNT,
-};
 
 enum operand { NONE, BITS, INDEX, TARGET, IMM8, IMM16, IMM32, IMM64, REGISTER, FORMAT };
 
@@ -128,20 +86,6 @@ static const struct op_def defs[OP_COUNT] = {
 };
 /* clang-format on */
 
-struct op {
-	uint8_t code;
-	uint8_t n;      /* bits of ext, index of pick, arguments of printf */
-	uint16_t at;    /* offset in the bytecode, for messages */
-	uint32_t index; /* jump target, register, format */
-	uint64_t value;
-};
-
-struct ax {
-	struct op *ops;
-	struct ax_format *formats;
-	size_t format_count;
-};
-
 void ax_free(struct ax *ax)
 {
 	if (!ax)
@@ -151,6 +95,19 @@ void ax_free(struct ax *ax)
 	free(ax->formats);
 	free(ax->ops);
 	free(ax);
+}
+
+bool ax_equal(const struct ax *a, const struct ax *b)
+{
+	if (a->count != b->count || a->format_count || b->format_count)
+		return false;
+	for (size_t i = 0; i < a->count; i++) {
+		const struct ax_op *x = &a->ops[i], *y = &b->ops[i];
+		if (x->code != y->code || x->n != y->n || x->index != y->index ||
+		    x->value != y->value)
+			return false;
+	}
+	return true;
 }
 
 static void ax_freep(struct ax **ax)
@@ -183,7 +140,7 @@ static uint64_t big_endian(const uint8_t *from, size_t bytes)
 	return value;
 }
 
-static int decode_printf(struct compiler *c, struct op *op, size_t *at)
+static int decode_printf(struct compiler *c, struct ax_op *op, size_t *at)
 {
 	if (c->len - *at < 3)
 		return err_set(c->err, -EINVAL, "bytecode ends inside printf at %u", op->at);
@@ -204,7 +161,7 @@ static int decode_printf(struct compiler *c, struct op *op, size_t *at)
 	return r;
 }
 
-static int decode_operand(struct compiler *c, struct op *op, size_t *at)
+static int decode_operand(struct compiler *c, struct ax_op *op, size_t *at)
 {
 	static const uint8_t sizes[] = { [BITS] = 1,  [INDEX] = 1, [TARGET] = 2, [IMM8] = 1,
 					 [IMM16] = 2, [IMM32] = 4, [IMM64] = 8,  [REGISTER] = 2 };
@@ -235,9 +192,9 @@ static int decode_operand(struct compiler *c, struct op *op, size_t *at)
 static int decode(struct compiler *c)
 {
 	for (size_t at = 0; at < c->len;) {
-		struct op *op = &c->ax->ops[c->count++];
+		struct ax_op *op = &c->ax->ops[c->count++];
 		uint8_t code = c->code[at];
-		*op = (struct op){ .code = code, .at = (uint16_t)at };
+		*op = (struct ax_op){ .code = code, .at = (uint16_t)at };
 		c->starts[at++] = (uint32_t)c->count;
 		if (code >= OP_COUNT || !defs[code].name)
 			return err_set(c->err, -EINVAL, "bytecode at %u: unknown opcode 0x%02x",
@@ -255,7 +212,7 @@ static int decode(struct compiler *c)
 static int resolve_jumps(struct compiler *c)
 {
 	for (size_t i = 0; i < c->count; i++) {
-		struct op *op = &c->ax->ops[i];
+		struct ax_op *op = &c->ax->ops[i];
 		if (defs[op->code].operand != TARGET)
 			continue;
 		if (op->value >= c->len || !c->starts[op->value])
@@ -292,7 +249,7 @@ static int flow(struct compiler *c)
 	int r = reach(c, 0, 0, &todo_count);
 	while (r == 0 && todo_count) {
 		size_t index = c->todo[--todo_count];
-		const struct op *op = &c->ax->ops[index];
+		const struct ax_op *op = &c->ax->ops[index];
 		const struct op_def *def = &defs[op->code];
 		int pops = def->pops + (def->operand == FORMAT ? op->n : 0);
 		int needs = def->operand == INDEX ? op->n + 1 : pops;
@@ -317,10 +274,10 @@ static int flow(struct compiler *c)
  * to new index. */
 static void emit(struct compiler *c)
 {
-	struct op *ops = c->ax->ops;
+	struct ax_op *ops = c->ax->ops;
 	size_t out = 0;
 	for (size_t i = 0; i < c->count; i++) {
-		struct op op = ops[i];
+		struct ax_op op = ops[i];
 		bool foldable = out && ops[out - 1].code == OP_CONST64 && !c->joins[i];
 		bool ext = op.code == OP_EXT || op.code == OP_ZERO_EXT;
 		c->starts[i] = (uint32_t)out;
@@ -340,8 +297,9 @@ static void emit(struct compiler *c)
 	for (size_t i = 0; i < out; i++)
 		if (defs[ops[i].code].operand == TARGET)
 			ops[i].index = c->starts[ops[i].index];
-	struct op *shrunk = realloc(ops, out * sizeof(*ops));
+	struct ax_op *shrunk = realloc(ops, out * sizeof(*ops));
 	c->ax->ops = shrunk ? shrunk : ops;
+	c->ax->count = out;
 }
 
 static int compile(struct compiler *c)
@@ -393,7 +351,7 @@ int ax_compile(const uint8_t *code, size_t len, ax_reg_map map, void *map_ctx, s
 
 /* ---- evaluating */
 
-static int load(const struct ax_env *env, const struct op *op, size_t size, uint64_t *cell,
+static int load(const struct ax_env *env, const struct ax_op *op, size_t size, uint64_t *cell,
 		struct err *err)
 {
 	uint64_t value = 0;
@@ -405,7 +363,7 @@ static int load(const struct ax_env *env, const struct op *op, size_t size, uint
 	return 0;
 }
 
-static int fetch(const struct ax_env *env, const struct op *op, uint64_t *cell, struct err *err)
+static int fetch(const struct ax_env *env, const struct ax_op *op, uint64_t *cell, struct err *err)
 {
 	int r = env->reg(env->ctx, op->index, cell);
 	if (r < 0)
@@ -416,7 +374,7 @@ static int fetch(const struct ax_env *env, const struct op *op, uint64_t *cell, 
 
 /* The smallest number divided by -1 does not fit and would trap: it wraps, as every other operation
  * does. */
-static int divide(const struct op *op, uint64_t a, uint64_t b, uint64_t *cell, struct err *err)
+static int divide(const struct ax_op *op, uint64_t a, uint64_t b, uint64_t *cell, struct err *err)
 {
 	if (b == 0)
 		return err_set(err, -EDOM, "division by zero (%s in bytecode at %u)",
@@ -445,7 +403,7 @@ int ax_eval(const struct ax *ax, const struct ax_env *env, uint64_t *ret, struct
 	/* flow() proved that cells 1..AX_STACK_MAX suffice; top at cells[0]: empty. */
 	uint64_t cells[AX_STACK_MAX + 1];
 	uint64_t *top = cells, swapped;
-	const struct op *op = ax->ops;
+	const struct ax_op *op = ax->ops;
 	size_t print_start = env->out ? env->out->len : 0;
 	int r = 0;
 	for (unsigned steps = AX_STEPS_MAX; steps; steps--, op++) {

@@ -1,0 +1,72 @@
+/*
+ * ax_code.h - an agent expression as it is after compiling. Private to target: ax.c makes and evaluates it, x86/native.c turns it into
+ * machine code.
+ *
+ * What has been proved of it: every instruction is reached, the height of the stack before each is the same on every path, it never
+ * falls below zero nor above AX_STACK_MAX, jumps lead to instructions and the last one does not fall through.
+ */
+#ifndef STOPGO_TARGET_AX_CODE_H
+#define STOPGO_TARGET_AX_CODE_H
+
+#include "target/ax.h"
+
+/* Opcodes, "Debugging with GDB", Bytecode Descriptions. */
+enum {
+	OP_ADD = 0x02,
+	OP_SUB,
+	OP_MUL,
+	OP_DIV_SIGNED,
+	OP_DIV_UNSIGNED,
+	OP_REM_SIGNED,
+	OP_REM_UNSIGNED,
+	OP_LSH,
+	OP_RSH_SIGNED,
+	OP_RSH_UNSIGNED,
+	OP_LOG_NOT = 0x0e,
+	OP_BIT_AND,
+	OP_BIT_OR,
+	OP_BIT_XOR,
+	OP_BIT_NOT,
+	OP_EQUAL,
+	OP_LESS_SIGNED,
+	OP_LESS_UNSIGNED,
+	OP_EXT,
+	OP_REF8,
+	OP_REF16,
+	OP_REF32,
+	OP_REF64,
+	OP_IF_GOTO = 0x20,
+	OP_GOTO,
+	OP_CONST8,
+	OP_CONST16,
+	OP_CONST32,
+	OP_CONST64,
+	OP_REG,
+	OP_END,
+	OP_DUP,
+	OP_POP,
+	OP_ZERO_EXT,
+	OP_SWAP,
+	OP_PICK = 0x32,
+	OP_ROT,
+	OP_PRINTF,
+	OP_COUNT,
+};
+
+struct ax_op {
+	uint8_t code;
+	uint8_t n;      /* bits of ext, index of pick, arguments of printf */
+	uint16_t at;    /* offset in the bytecode, for messages */
+	uint32_t index; /* jump target, register (ours), format */
+	uint64_t value;
+};
+
+/* Every constant is OP_CONST64. */
+struct ax {
+	struct ax_op *ops;
+	size_t count;
+	struct ax_format *formats;
+	size_t format_count;
+};
+
+#endif
