@@ -15,9 +15,15 @@
 #include "target/live/task.h"
 #include "target/live/tick.h"
 
+/* SIGCHLD is blocked: it never runs. But to set the default action would drop a SIGCHLD that waits, the only word of a dead leader. */
+static void ignore(int signo)
+{
+	(void)signo;
+}
+
 static void raise_for_stops(bool on)
 {
-	struct sigaction sa = { .sa_handler = SIG_DFL, .sa_flags = on ? 0 : SA_NOCLDSTOP };
+	struct sigaction sa = { .sa_handler = ignore, .sa_flags = on ? 0 : SA_NOCLDSTOP };
 	sigaction(SIGCHLD, &sa, NULL);
 }
 

@@ -118,6 +118,18 @@ def test_leader_that_ends_first(session, programs):
     gdb.expect_exit(7)
 
 
+def test_leader_that_ends_alone(session, programs):
+    """Only the main thread was let run, and it ends: nobody is left to wait for, although the process lives."""
+    gdb, _ = session(programs.c("threadlife"), "leader")
+    gdb.break_at(at("threadlife.c", "leader-ends"))
+    gdb.cont()
+    gdb.expect_breakpoint_stop("main")
+    gdb.cli("set scheduler-locking on")
+    gdb.cont()
+    gdb.console_until("No unwaited-for children left")
+    gdb.kill()
+
+
 @pytest.mark.quick
 def test_thread_local_variables(session, programs):
     gdb, _ = session(programs.c("tls"))
