@@ -10,7 +10,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "client"))
 
 from harness import process, rsp, where  # noqa: E402
 from harness import lldb as real_lldb  # noqa: E402
-from harness.dlv import Dlv  # noqa: E402
+from harness.dlv import Dlv, DlvAdapter  # noqa: E402
 from harness.gdb import Gdb  # noqa: E402
 from harness.programs import Programs  # noqa: E402
 from harness.server import Stopgo  # noqa: E402
@@ -129,12 +129,13 @@ def new_gdb(made, gdb_name):
 
 @pytest.fixture
 def dlv(made, dlv_name, programs):
-    """dlv("exec", program, …) starts a Delve on the server under test; backend="native" one on its own. dlv.go("calls") is
-    a program of test/fixtures built by the release of Go that goes with this Delve."""
+    """dlv("exec", program, …) starts a Delve on the server under test; backend="native" one on its own; dlv.adapter() one for
+    an IDE. dlv.go("calls") is a program of test/fixtures built by the release of Go that goes with this Delve."""
     where.tool(dlv_name)
 
     def start(*args, **kwargs):
         return made.add(Dlv(dlv_name, *args, **kwargs))
+    start.adapter = lambda **kwargs: made.add(DlvAdapter(dlv_name, **kwargs))
     start.go = lambda name, **kwargs: programs.go(name, DLVS[dlv_name], **kwargs)
     return start
 

@@ -1,9 +1,6 @@
 """The order of commands that IDEs send through gdb's machine interface, in mi-async mode."""
-import time
-
 import pytest
 
-from harness import wait
 from harness.programs import at, line
 
 
@@ -112,60 +109,3 @@ def test_disassembly_and_source(at_main, programs):
     assert rows[0]["func-name"] == "main"
     assert int(gdb.mi("-stack-info-frame")["frame"]["line"]) == line("basic.c", "main-first")
     gdb.kill()
-
-
-def test_dap_of_gdb_18(serve, gdb_name, programs):
-    """gdb's own debug adapter, as Emacs and Neovim use it."""
-    import json
-    import subprocess
-
-    from harness import where
-    if gdb_name == "gdb13":
-        pytest.skip("gdb 13 has no debug adapter")
-    program = programs.c("basic")
-    server = serve.launch(program)
-    adapter = subprocess.Popen([where.tool(gdb_name), "-nx", "-q", "--interpreter=dap"], stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    end = time.monotonic() + wait.LIMIT
-
-    def send(number, command, **arguments):
-        body = json.dumps({"seq": number, "type": "request", "command": command, "arguments": arguments}).encode()
-        adapter.stdin.write(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
-        adapter.stdin.flush()
-
-    def receive_until(accept):
-        while time.monotonic() < end:
-            length = 0
-            for header in iter(adapter.stdout.readline, b"\r\n"):
-                assert header, "the adapter ended"
-                if header.lower().startswith(b"content-length:"):
-                    length = int(header.split(b":")[1])
-            message = json.loads(adapter.stdout.read(length))
-            assert message.get("success", True), message
-            if accept(message):
-                return message
-        raise wait.TimedOut("an answer of the adapter")
-
-    try:
-        send(1, "initialize", adapterID="test")
-        receive_until(lambda m: m.get("event") == "initialized")
-        send(2, "setFunctionBreakpoints", breakpoints=[{"name": "depth"}])
-        receive_until(lambda m: m.get("request_seq") == 2)
-        send(3, "attach", target=server.address, program=program)
-        send(4, "configurationDone")
-        receive_until(lambda m: m.get("request_seq") == 3)
-        stopped = receive_until(lambda m: m.get("event") == "stopped")
-        thread = stopped["body"]["threadId"]
-        if stopped["body"]["reason"] != "breakpoint":
-            send(5, "continue", threadId=thread)
-            stopped = receive_until(lambda m: m.get("event") == "stopped")
-        send(6, "stackTrace", threadId=thread)
-        frames = receive_until(lambda m: m.get("request_seq") == 6)["body"]["stackFrames"]
-        assert [frame["name"] for frame in frames] == ["depth", "main"]
-        send(7, "disconnect", terminateDebuggee=True)
-        receive_until(lambda m: m.get("request_seq") == 7)
-    finally:
-        adapter.kill()
-        adapter.wait(wait.LIMIT)
-        adapter.stdin.close()
-        adapter.stdout.close()

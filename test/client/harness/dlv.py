@@ -34,6 +34,19 @@ def free_port():
         return s.getsockname()[1]
 
 
+def end_tree(leader):
+    """Ends a Delve and its server, which is in a process group of its own and would be left."""
+    children = process.descendants(leader.pid)
+    if leader.poll() is None:
+        leader.send_signal(signal.SIGKILL)
+        leader.wait(wait.LIMIT)
+    for pid in children:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
 class DelveError(Exception):
     """Delve answered with an error; the text is Delve's."""
 
@@ -167,17 +180,30 @@ class Dlv:
     def close(self):
         if self.socket:
             self.socket.close()
-        # Delve's server is in a process group of its own and would be left.
-        children = process.descendants(self.process.pid)
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGKILL)
-            self.process.wait(wait.LIMIT)
-        for pid in children:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        end_tree(self.process)
         self.transcript.append(self.out.rest()[-2000:])
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+class DlvAdapter:
+    """Delve as a debug adapter: `dlv dap`, listening on a port."""
+
+    def __init__(self, name, env=None):
+        self.home = tempfile.mkdtemp(prefix="dlv-home-")
+        out_r, out_w = os.pipe()
+        self.process = subprocess.Popen([where.tool(name), "dap", "--listen=127.0.0.1:0", "--check-go-version=false"], stdin=subprocess.DEVNULL,
+                                        stdout=out_w, stderr=subprocess.STDOUT, env=dict(os.environ, HOME=self.home, **(env or {})),
+                                        start_new_session=True)
+        os.close(out_w)
+        self.out = Lines(out_r, "Delve's output")
+        try:
+            self.port = int(self.out.find(r"DAP server listening at: \S+:(\d+)$").group(1))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self):
+        end_tree(self.process)
         shutil.rmtree(self.home, ignore_errors=True)
 
 
