@@ -31,6 +31,7 @@ static const struct prefix {
 	{ "tcp4:", COMM_TCP, AF_INET, false },
 	{ "tcp6:", COMM_TCP, AF_INET6, false },
 	{ "tcp:", COMM_TCP, AF_UNSPEC, false },
+	{ "serial://", COMM_TTY, AF_UNSPEC, false },
 	{ "fd://", COMM_FD, AF_UNSPEC, false },
 	{ "fd:", COMM_FD, AF_UNSPEC, false },
 };
@@ -112,6 +113,24 @@ static int parse_fd(struct comm *c, const char *text, struct err *err)
 	return 0;
 }
 
+static bool is_device(const char *path)
+{
+	struct stat st;
+	return !stat(path, &st) && S_ISCHR(st.st_mode);
+}
+
+/* Behind '?' an lldb-server's URL has the line's settings; ours is raw and keeps its speed. */
+static int parse_serial(struct comm *c, const char *text, struct err *err)
+{
+	size_t len = strcspn(text, "?");
+
+	if (len >= sizeof(c->path))
+		return err_set(err, -EINVAL, "device name '%s' is too long", text);
+	memcpy(c->path, text, len);
+	c->path[len] = 0;
+	return is_device(c->path) ? 0 : err_set(err, -EINVAL, "'%s' is no device", c->path);
+}
+
 static int parse_prefixed(const struct prefix *p, const char *rest, struct comm *c, struct err *err)
 {
 	c->kind = p->kind;
@@ -120,14 +139,9 @@ static int parse_prefixed(const struct prefix *p, const char *rest, struct comm 
 	switch (p->kind) {
 	case COMM_TCP: return parse_tcp(c, rest, err);
 	case COMM_FD: return parse_fd(c, rest, err);
+	case COMM_TTY: return parse_serial(c, rest, err);
 	default: return set_path(c, rest, err);
 	}
-}
-
-static bool is_device(const char *path)
-{
-	struct stat st;
-	return !stat(path, &st) && S_ISCHR(st.st_mode);
 }
 
 static int parse_path(struct comm *c, const char *path, struct err *err)

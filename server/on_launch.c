@@ -121,6 +121,8 @@ void on_env_reset(struct session *s, struct args *a)
 {
 	(void)a;
 	launching_reset_env(&s->inferiors->launching);
+	s->env_begun = false;
+	begin_env(s);
 	reply_ok(&s->reply);
 }
 
@@ -191,9 +193,13 @@ static struct inferior *launch(struct session *s, struct err *err)
 		err_set(err, -EINVAL, "no program was named, neither here nor on the command line");
 		return NULL;
 	}
+	/* Our own environment is for the program of our own command line. */
+	if (!s->server->opt || !s->server->opt->program)
+		begin_env(s);
 	launching_fill(&s->inferiors->launching, &how);
 	/* lldb has its own ideas of a shell, and does not expect ours. */
 	how.shell = how.shell && !session_is_lldb(s);
+	how.close_fds = session_is_lldb(s);
 	return server_launch(s->server, &how, &t, err) < 0 ? NULL : take_over(s, t);
 }
 
@@ -424,22 +430,35 @@ void on_attach(struct session *s, struct args *a)
 
 /* --- leaving --- */
 
-/* "D", "D;pid", lldb's "D1;pid": detach and leave it stopped. */
-void on_detach(struct session *s, struct args *a)
+static void detach_inferior(struct session *s, struct inferior *inf, bool stay)
 {
-	bool stay = args_accept(a, '1');
-	struct inferior *inf = session_inferior(s);
-
-	if (args_accept(a, ';'))
-		inf = inferiors_by_pid(s->inferiors, (int64_t)args_hex_max(a, INT32_MAX));
-	if (!args_done(a) || !inf) {
-		args_fail(a);
-		return;
-	}
 	say("Detaching from process %d", (int)inf->pid);
 	if (inf->target->ops->run)
 		inf->target->ops->run->detach(inf->target, stay);
 	session_drop_inferior(s, inf);
+}
+
+/* "D", "D;pid", lldb's "D1;pid": detach and leave it stopped. With no process named lldb means all there are. */
+void on_detach(struct session *s, struct args *a)
+{
+	enum { LLDB_NOT_TRACED = 0xff };
+	bool stay = args_accept(a, '1'), all = session_is_lldb(s);
+	struct inferior *inf = session_inferior(s);
+
+	if (args_accept(a, ';')) {
+		inf = inferiors_by_pid(s->inferiors, (int64_t)args_hex_max(a, INT32_MAX));
+		all = false;
+	}
+	if (!args_done(a) || !inf) {
+		if (args_ok(a))
+			session_error(s, session_is_lldb(s) ? LLDB_NOT_TRACED : 1);
+		else
+			args_fail(a);
+		return;
+	}
+	detach_inferior(s, inf, stay);
+	while (all && s->inferiors->first)
+		detach_inferior(s, s->inferiors->first, stay);
 	reply_ok(&s->reply);
 }
 
@@ -455,21 +474,30 @@ void on_kill(struct session *s, struct args *a)
 	reply_ok(&s->reply);
 }
 
-/* lldb waits for a stop reply, gdb for nothing. */
+/* gdb waits for nothing; lldb for the end of each process, which in non-stop comes as all stops do. */
 void on_kill_all(struct session *s, struct args *a)
 {
-	struct inferior *first = s->inferiors->first;
-	struct stop_reply sr = { .kind = STOP_REPLY_SIGNALED, .signal = SIGNALS_KILL };
+	static const struct stop killed = { .kind = STOP_KILLED, .signo = SIGKILL };
+	bool tell = s->client.kind != CLIENT_GDB;
+	struct inferior *inf;
 
 	(void)a;
-	sr.thread.pid = first ? first->pid : 0;
-	s->quiet = s->client.kind == CLIENT_GDB;
 	s->running = false;
 	say("Killing all inferiors");
-	while (s->inferiors->first)
-		kill_inferior(s, s->inferiors->first);
+	if (tell && s->non_stop) {
+		reply_ok(&s->reply);
+		session_send_reply(s);
+	}
+	s->quiet = !tell || s->non_stop || s->inferiors->first;
 	if (!s->quiet)
-		stop_reply_put(&s->reply, &sr, &s->dialect);
+		buf_puts(&s->reply, "X09");
+	while ((inf = s->inferiors->first)) {
+		if (inf->target->ops->run)
+			inf->target->ops->run->kill(inf->target);
+		if (tell)
+			stops_tell_end(s, inf, &killed);
+		session_drop_inferior(s, inf);
+	}
 }
 
 /* --- what was launched --- */

@@ -278,6 +278,11 @@ void on_region_info(struct session *s, struct args *a)
 	struct inferior *inf = session_inferior(s);
 	struct mem_region m;
 
+	/* Asked without an address: whether it can be asked. */
+	if (args_done(a)) {
+		reply_ok(&s->reply);
+		return;
+	}
 	args_skip(a, ':');
 	uint64_t addr = args_hex_u64(a);
 	if (!args_done(a)) {

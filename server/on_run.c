@@ -71,7 +71,7 @@ void on_vcont(struct session *s, struct args *a)
 	if (r == -EOPNOTSUPP)
 		reply_empty(&s->reply);
 	else if (r < 0)
-		session_error(s, 1);
+		session_error(s, session_is_lldb(s) ? 0x03 : 1);
 	else
 		resume_threads(s, &list);
 	actions_fini(&list);
@@ -89,15 +89,20 @@ static int set_pc(struct inferior *inf, int64_t id, uint64_t pc)
 	return e == 0 ? view_regs_flush(&r) : e;
 }
 
-/* The thread Hc chose does it and nobody else moves; with none chosen the current one does it and all others run. */
+/*
+ * To gdb the thread Hc chose does it and nobody else moves; with none chosen the current one does it and all others run. To lldb Hc
+ * chooses a process, too: all of it continues, and who steps steps alone.
+ */
 static void resume_one(struct session *s, struct resume *how, struct args *a, bool has_addr)
 {
 	struct actions list = { 0 };
 	struct inferior *inf;
 	int64_t id;
-	bool alone = s->cont.tid > 0;
+	bool lldb = session_is_lldb(s);
+	bool alone = lldb ? how->action == RESUME_STEP : s->cont.tid > 0;
+	bool chosen = s->cont.tid > 0 || (lldb && s->cont.pid > 0);
 
-	if (!session_find_thread(s, alone ? s->cont : s->general, &inf, &id)) {
+	if (!session_find_thread(s, chosen ? s->cont : s->general, &inf, &id)) {
 		session_error(s, 1);
 		return;
 	}

@@ -10,6 +10,9 @@ void on_supported(struct session *s, struct args *a)
 	const uint8_t *list = args_rest(a, &len);
 	features_parse(list, len, &s->client);
 	session_know_client(s);
+	/* lldb-server tells of no second process whom it cannot name. */
+	if (session_is_lldb(s) && !s->client.multiprocess)
+		s->client.fork_events = s->client.vfork_events = false;
 	s->dialect.multiprocess = s->client.multiprocess;
 	s->dialect.swbreak = s->client.swbreak;
 	s->dialect.hwbreak = s->client.hwbreak;

@@ -2,33 +2,68 @@
 
 #include <stdio.h>
 
+/* What is wrong with an id. lldb and Delve expect lldb-server's numbers; gdb looks at none. */
+enum id_error {
+	ID_ERROR = 1,
+	ID_NO_PROCESS = 0xff, /* or an id that is none */
+	ID_NO_THREAD = 0x15,
+	ALIVE_NO_PROCESS = 1,
+	ALIVE_NO_THREAD = 2,
+	NO_CURRENT = 0x44,
+};
+
+static void refuse_id(struct session *s, struct args *a, int no_process, int no_thread,
+		      struct threadid id)
+{
+	bool known = args_done(a) &&
+		     (id.pid > 0 ? inferiors_by_pid(s->inferiors, id.pid) : session_inferior(s));
+
+	*a = args_of(NULL, 0); /* its error is made here */
+	session_error(s, !session_is_lldb(s) ? ID_ERROR : known ? no_thread : no_process);
+}
+
+/* The thread of Hg and Hc. False: refused. */
+static bool take_selected(struct session *s, struct args *a, struct threadid *ret,
+			  struct inferior **ret_inf, int64_t *ret_id)
+{
+	bool named = args_peek(a) == 'p';
+
+	*ret = args_thread_id(a);
+	/* lldb-server has no process 0 that stands for any. */
+	if (named && !ret->pid && session_is_lldb(s))
+		args_fail(a);
+	if (args_done(a) && session_find_thread(s, *ret, ret_inf, ret_id))
+		return true;
+	refuse_id(s, a, ID_NO_PROCESS, ID_NO_THREAD, *ret);
+	return false;
+}
+
 /* Hg: also chooses the process that memory, breakpoints and auxv mean. */
 void on_select_general(struct session *s, struct args *a)
 {
-	struct threadid id = args_thread_id(a);
+	struct threadid id;
 	struct inferior *inf;
 	int64_t found;
 
-	if (!args_done(a) || !session_find_thread(s, id, &inf, &found)) {
-		args_fail(a);
+	if (!take_selected(s, a, &id, &inf, &found))
 		return;
-	}
 	s->general = session_id(inf, found);
 	reply_ok(&s->reply);
 }
 
-/* Hc: what c, s, C and S mean; wildcards stay wildcards. */
+/* Hc: what c, s, C and S mean; wildcards stay wildcards, to lldb those of one process. */
 void on_select_continue(struct session *s, struct args *a)
 {
-	struct threadid id = args_thread_id(a);
+	struct threadid id;
 	struct inferior *inf;
 	int64_t found;
 
-	if (!args_done(a) || !session_find_thread(s, id, &inf, &found)) {
-		args_fail(a);
+	if (!take_selected(s, a, &id, &inf, &found))
 		return;
-	}
-	s->cont = id.tid > 0 ? session_id(inf, found) : (struct threadid){ 0 };
+	if (id.tid > 0)
+		s->cont = session_id(inf, found);
+	else
+		s->cont = (struct threadid){ .pid = session_is_lldb(s) ? inf->pid : 0 };
 	reply_ok(&s->reply);
 }
 
@@ -38,10 +73,10 @@ void on_thread_alive(struct session *s, struct args *a)
 	struct inferior *inf;
 	int64_t found;
 
-	if (!args_done(a) || !session_find_thread(s, id, &inf, &found))
-		args_fail(a);
-	else
+	if (args_done(a) && session_find_thread(s, id, &inf, &found))
 		reply_ok(&s->reply);
+	else
+		refuse_id(s, a, ALIVE_NO_PROCESS, ALIVE_NO_THREAD, id);
 }
 
 void on_current_thread(struct session *s, struct args *a)
@@ -49,8 +84,9 @@ void on_current_thread(struct session *s, struct args *a)
 	struct inferior *inf;
 	int64_t id;
 
+	(void)a;
 	if (!session_thread(s, &inf, &id)) {
-		args_fail(a);
+		session_error(s, session_is_lldb(s) ? NO_CURRENT : ID_ERROR);
 		return;
 	}
 	buf_puts(&s->reply, "QC");

@@ -82,6 +82,13 @@ int actions_parse(struct session *s, struct actions *list, struct args *a)
 	return args_ok(a) && list->count ? 0 : -EINVAL;
 }
 
+/* The process an id is of; a bare id means a thread of the current one, to lldb of the one that Hc chose. */
+static struct inferior *process_of(struct session *s, struct threadid who)
+{
+	int64_t pid = who.pid > 0 ? who.pid : session_is_lldb(s) ? s->cont.pid : 0;
+	return pid > 0 ? inferiors_by_pid(s->inferiors, pid) : session_inferior(s);
+}
+
 /* A bare id means a thread of the current process; any one thread of a process is its first. */
 static int resolve(struct session *s, struct threadid *who)
 {
@@ -89,7 +96,7 @@ static int resolve(struct session *s, struct threadid *who)
 
 	if (who->pid == THREADID_ALL)
 		return 0;
-	inf = who->pid > 0 ? inferiors_by_pid(s->inferiors, who->pid) : session_inferior(s);
+	inf = process_of(s, *who);
 	if (!inf)
 		return -ESRCH;
 	who->pid = inf->pid;
@@ -238,24 +245,36 @@ static bool runs(struct inferior *inf)
 	return false;
 }
 
+static bool names(struct session *s, const struct action *a, const struct inferior *inf)
+{
+	return a->who.pid == THREADID_ALL || process_of(s, a->who) == inf;
+}
+
 /*
  * lldb's non-stop (stops.c): a process runs or stands still as a whole, so one that runs cannot be resumed and no single thread
- * stopped. The numbers are lldb-server's.
+ * stopped. In all-stop one process is resumed, for the reply is of one. The numbers are lldb-server's.
  */
 static int refuse_for_lldb(struct session *s, const struct actions *list)
 {
-	for (size_t i = 0; i < list->count; i++) {
-		const struct action *a = &list->at[i];
-		struct inferior *inf = a->who.pid > 0 ? inferiors_by_pid(s->inferiors, a->who.pid)
-						      : session_inferior(s);
-		if (a->stop && a->who.tid > 0)
+	size_t processes = 0;
+
+	for (size_t i = 0; i < list->count; i++)
+		if (list->at[i].stop && list->at[i].who.tid > 0)
 			return 0x03;
-		if (!a->stop && inf && runs(inf))
+	for (struct inferior *inf = s->inferiors->first; inf; inf = inf->next) {
+		bool named = false, resumed = false;
+		for (size_t i = 0; i < list->count; i++) {
+			bool mine = names(s, &list->at[i], inf);
+			named |= mine;
+			resumed |= mine && !list->at[i].stop;
+		}
+		processes += named;
+		if (s->non_stop && resumed && runs(inf))
 			return 0x37;
-		if (!a->stop && inf)
+		if (s->non_stop && resumed)
 			stops_forget(s, inf->pid);
 	}
-	return 0;
+	return processes > 1 && !s->non_stop ? 0x03 : 0;
 }
 
 static void tell_stuck(struct session *s, const struct action *one)
@@ -271,7 +290,7 @@ void resume_threads(struct session *s, struct actions *list)
 {
 	struct action *stuck = NULL;
 	size_t started = 0;
-	int refusal = s->non_stop && session_is_lldb(s) ? refuse_for_lldb(s, list) : 0;
+	int refusal = session_is_lldb(s) ? refuse_for_lldb(s, list) : 0;
 
 	if (refusal) {
 		session_error(s, refusal);

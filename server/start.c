@@ -204,6 +204,7 @@ int start_debuggee(struct server *srv, struct err *err)
 			r = server_attach(srv, pid, &t, err);
 	} else if (o->program) {
 		launching_fill(&srv->inferiors->launching, &how);
+		how.close_fds = srv->opt->lldb_client;
 		r = server_launch(srv, &how, &t, err);
 	} else {
 		return 0;

@@ -652,6 +652,21 @@ void stops_tell(struct session *s, struct inferior *inf, int64_t id, const struc
 	report_all_stop(s, inf, &ev, id);
 }
 
+void stops_tell_end(struct session *s, struct inferior *inf, const struct stop *stop)
+{
+	_cleanup_buf_ struct buf text = { 0 };
+
+	buf_init(&text, SESSION_PACKET_MAX);
+	put_stop(s, inf, (pid_t)inf->pid, inf->pid, stop, &text);
+	if (s->non_stop) {
+		stops_forget(s, inf->pid);
+		if (queue_put(s, session_id(inf, inf->pid), 0, true, &text) == 0)
+			notify(s);
+	} else {
+		conn_send(s->conn, text.data, text.len);
+	}
+}
+
 void stops_event(struct session *s, const struct target_event *happened)
 {
 	struct inferior *inf = inferior_of(happened->target);

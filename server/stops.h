@@ -15,6 +15,9 @@ void stops_event(struct session *s, const struct target_event *ev);
 /* All-stop: this thread is reported to have stopped so, though no OS thread of its own did. */
 void stops_tell(struct session *s, struct inferior *inf, int64_t id, const struct stop *stop);
 
+/* The process has ended so, which no event says: its end is sent, or queued in non-stop. */
+void stops_tell_end(struct session *s, struct inferior *inf, const struct stop *stop);
+
 /* Appends the stop reply that says how this thread stands now; for '?', vRun, vAttach, qThreadStopInfo. */
 void stops_put_state(struct session *s, struct inferior *inf, int64_t id, struct buf *b);
 

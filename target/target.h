@@ -223,6 +223,7 @@ struct launch {
 	bool         raw_args;      /* with shell: argv is joined by blanks and not quoted, the shell expands it */
 	bool         aslr;          /* false: address randomisation off */
 	bool         new_session;   /* setsid() */
+	bool         close_fds;     /* of what we inherited the program gets 0, 1 and 2 only */
 };
 
 /* Which internal news become events. All off at birth. */

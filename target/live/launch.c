@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -108,6 +109,8 @@ static _Noreturn void child(const struct launch *how, const char *line, int go_f
 	sigprocmask(SIG_SETMASK, &mask_at_birth, NULL);
 	if (how->envp)
 		environ = (char **)how->envp;
+	if (how->close_fds)
+		(void)close_range(STDERR_FILENO + 1, ~0u, CLOSE_RANGE_CLOEXEC);
 
 	if (how->shell) {
 		const char *shell = getenv("SHELL");

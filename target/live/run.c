@@ -21,11 +21,15 @@ void task_set_resumed(struct task *task, bool resumed)
 	live->resumed_count += resumed ? 1 : -1;
 }
 
-/* Somebody stands still and could be resumed. A dead leader is not: its process is about to end. */
+/*
+ * Somebody stands still and could be resumed. A dead leader cannot: its process is about to end. Nor can one that stood until
+ * another thread ended the process: the kernel has woken it to die, though its status is still to come.
+ */
 static bool anybody_stands(const struct proc *p)
 {
 	for (size_t i = 0; i < p->count; i++) {
-		if (p->tasks[i]->state == TASK_STOPPED)
+		const struct task *task = p->tasks[i];
+		if (task->state == TASK_STOPPED && proc_state(p->base.pid, task->tid) == 't')
 			return true;
 	}
 	return false;

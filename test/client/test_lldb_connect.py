@@ -1,5 +1,6 @@
 """The ways lldb comes to a server and a process: gdb-remote, attach, launch over a connection, what lldb-server's own command line has."""
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -189,6 +190,67 @@ def test_inherited_descriptor(serve, programs):
     assert ask_for_process(client).startswith(b"T13thread:")
     client.close()
     assert server.wait_exit() == 0
+
+
+@pytest.mark.stopgo_only("lldb-server's command line")
+def test_program_inherits_standard_descriptors_only(serve):
+    ours, theirs = socket.socketpair()
+    reader, writer = os.pipe()
+    server = lldb_server(serve, f"--fd={theirs.fileno()}", "--", "/bin/ls", "/proc/self/fd", pass_fds=[theirs.fileno(), writer])
+    theirs.close()
+    client = rsp.Rsp(connected=ours)
+    ask_for_process(client)
+    reply, said = client.ask("vCont;c"), b""
+    while reply.startswith(b"O"):
+        said += bytes.fromhex(reply[1:].decode())
+        reply = client.receive()
+    client.close()
+    os.close(reader), os.close(writer)
+    # The fourth is the folder that it reads.
+    assert reply == b"W00" and said.split() == [b"0", b"1", b"2", b"3"]
+
+
+def launch_and_listen(client, *words):
+    """Start a program over the connection; all it prints and how it ends."""
+    text = ",".join("%d,%d,%s" % (2 * len(w), i, w.encode().hex()) for i, w in enumerate(words))
+    assert client.ask("A" + text) == b"OK" and client.ask("qLaunchSuccess") == b"OK"
+    reply, said = client.ask("vCont;c"), b""
+    while reply.startswith(b"O"):
+        said += bytes.fromhex(reply[1:].decode())
+        reply = client.receive()
+    return said, reply
+
+
+@pytest.mark.stopgo_only("lldb-server's command line")
+@pytest.mark.parametrize("sent", [{}, {"ONLY": "one"}])
+def test_environment_is_what_lldb_sent(serve, sent):
+    """All of it, though it be nothing: our own is not the program's."""
+    ours, theirs = socket.socketpair()
+    lldb_server(serve, f"--fd={theirs.fileno()}", pass_fds=[theirs.fileno()])
+    theirs.close()
+    client = rsp.Rsp(connected=ours)
+    assert client.ask("QThreadSuffixSupported") == b"OK"
+    for name, value in sent.items():
+        assert client.ask(f"QEnvironment:{name}={value}") == b"OK"
+    said, end = launch_and_listen(client, "/usr/bin/env")
+    assert end == b"W00" and said.decode().split() == [f"{n}={v}" for n, v in sent.items()]
+    client.close()
+
+
+@pytest.mark.stopgo_only("lldb-server's command line")
+def test_process_ends_while_a_thread_is_held(serve, programs):
+    """The end of the process is told, not that nobody is left to run."""
+    for _ in range(5):
+        ours, theirs = socket.socketpair()
+        lldb_server(serve, f"--fd={theirs.fileno()}", "--", programs.c("threadlife"), "quit", pass_fds=[theirs.fileno()])
+        theirs.close()
+        client = rsp.Rsp(connected=ours)
+        ask_for_process(client)
+        stop = client.ask("vCont;c")
+        threads = re.search(rb"threads:([^;]*);", stop).group(1).decode().split(",")
+        assert stop.startswith(b"T0a") and len(threads) == 4
+        assert client.ask("vCont;" + ";".join(f"c:{t}" for t in threads[:3])) == b"W05"
+        client.close()
 
 
 @pytest.mark.stopgo_only("lldb-server's command line")

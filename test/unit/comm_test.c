@@ -43,6 +43,8 @@ static const struct good {
 	{ "stdio", false, COMM_STDIO, AF_UNSPEC, false, "", 0 },
 	{ "fd:5", false, COMM_FD, AF_UNSPEC, false, "", 5 },
 	{ "fd://12", true, COMM_FD, AF_UNSPEC, false, "", 12 },
+	{ "serial:///dev/null", true, COMM_TTY, AF_UNSPEC, false, "/dev/null", 0 },
+	{ "serial:///dev/null?baud=115200", true, COMM_TTY, AF_UNSPEC, false, "/dev/null", 0 },
 };
 
 static void forms_are_understood(void **state _unused_)
