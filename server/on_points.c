@@ -96,14 +96,6 @@ static void insert(struct session *s, struct args *a, enum point_kind kind)
 		reply_ok(&s->reply);
 }
 
-/* A breakpoint whose memory is gone was lost with it: gdb says so. */
-static bool is_mapped(struct inferior *inf, uint64_t addr)
-{
-	uint8_t byte;
-	size_t got = 0;
-	return inferior_mem_read(inf, addr, &byte, 1, &got) == 0 && got == 1;
-}
-
 static void drop(struct session *s, struct args *a, enum point_kind kind)
 {
 	struct inferior *inf = session_inferior(s);
@@ -112,8 +104,6 @@ static void drop(struct session *s, struct args *a, enum point_kind kind)
 	if (!take_place(a, &p))
 		return;
 	int r = gwatch_remove(inf, &p);
-	if (r == 0 && p.kind == POINT_SW && !is_mapped(inf, p.addr))
-		r = -EFAULT;
 	if (r == -EOPNOTSUPP)
 		reply_empty(&s->reply);
 	else if (r < 0)

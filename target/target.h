@@ -170,7 +170,7 @@ struct target_point_ops {
 	/* -EFAULT: cannot be written there; -ENOSPC: no debug register left; -EINVAL: length; -EOPNOTSUPP: kind.
 	 * One that is there gets the new conditions and commands. Those pass to the target, on failure too. */
 	int (*insert)(struct target *t, struct point *p, struct err *err);
-	/* -ENOENT: there is none. */
+	/* -ENOENT: there is none. -EFAULT: there is none any more, its memory is gone. */
 	int (*remove)(struct target *t, const struct point *p);
 	/* Memory and debug registers clean at return, nothing remembered: the client is gone. */
 	void (*remove_all)(struct target *t);

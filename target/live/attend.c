@@ -108,11 +108,18 @@ void live_attend(struct live *live)
 		pid_t tid = tick_wait(whom, &status);
 		(void)take(live, tid, status, whom < 0);
 		/* The one we wait for may come so often that nobody else is heard of, or be gone under another number. */
-		bool nobody = tid < 0 || tick_count() != looked ? !look(live) : false;
+		bool late = tid < 0 || tick_count() != looked;
+		bool nobody = late ? !look(live) : false;
 		looked = tick_count();
+		if (late && !live->queue_len && !live->told_len)
+			lead_let_follow(live);
 		if (nobody && tid < 0)
 			break;
 	}
+	if (live->queue_len || live->told_len)
+		lead_has_stopped(live);
+	else
+		lead_let_follow(live);
 	if (live->ended)
 		find_dead_leaders(live);
 }

@@ -103,6 +103,11 @@ int live_next_event(struct tracer *tr, struct target_event *ret)
 		return 1;
 	}
 	int r = live_take_told(live, NULL, ret);
+	if (!r && live->kept_back) {
+		/* What the others were kept back for is no longer true. */
+		live->kept_back = false;
+		live_release(live, false);
+	}
 	if (!r && live->running)
 		live_listen(live); /* the caller may go to sleep */
 	return r;

@@ -119,6 +119,8 @@ void live_halt(struct live *live, struct proc *only)
 	unsigned began = tick_count();
 	size_t left;
 
+	if (!live->running)
+		return;
 	live->stopping = true;
 	live_hush(live);
 	do {

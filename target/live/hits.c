@@ -114,6 +114,7 @@ void task_int3_hit(struct task *task)
 
 	gp->rip = at;
 	task_gp_changed(task);
+	point_seen(p, point);
 	bool internal =
 		point->internal && !p->hidden &&
 		hit_counts(task, point->internal_conditions, point->internal_condition_count);

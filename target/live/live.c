@@ -178,6 +178,8 @@ static void live_free(struct tracer *tr)
 	}
 	live_emergency_knows(NULL);
 	close(live->sigfd);
+	if (live->stat_fd >= 0)
+		close(live->stat_fd);
 	free(live->queue);
 	free(live->marked);
 	free(live->put_off);
@@ -221,6 +223,7 @@ struct tracer *live_tracer_new(struct err *err)
 		free(live);
 		return NULL;
 	}
+	live->stat_fd = -1;
 	live->base.ops = &tracer_ops;
 	live->seed = (unsigned)time(NULL);
 	sigemptyset(&live->pass);

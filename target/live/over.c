@@ -337,6 +337,27 @@ bool over_start(struct task *task, int signo)
 	return in_place_start(task, task->pass_pc);
 }
 
+bool over_start_unwanted(struct task *task, int signo)
+{
+	struct proc *p = task->proc;
+	struct user_regs_struct *gp;
+
+	if (signo || task->deferred || task->in_kernel || task->how.action != RESUME_STEP ||
+	    p->live->resumed_count != 1 || p->live->running || task_gp(task, &gp) < 0)
+		return false;
+	struct swpoint *point = swpoints_find(&p->space->sw, gp->rip);
+	if (!point || !point->inserted || swpoint_needed(point))
+		return false;
+	struct over_plan *plan = plan_of(p, point);
+	if (plan && emulate(task, plan, gp)) {
+		live_event(task, (struct stop){ .kind = STOP_STEP, .signo = SIGTRAP });
+		return true;
+	}
+	/* It would see what other breakpoints cover. */
+	bool looks = !plan || (plan->insn.is & INSN_READS && !(plan->insn.is & INSN_STACK));
+	return !looks && !in_place_will_do(p, plan) && slot_start(task, plan, gp);
+}
+
 /* --- ending --- */
 
 /* The int3 is back; true: others may be waiting for that. */

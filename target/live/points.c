@@ -33,22 +33,38 @@ static int put_in(struct space *s, struct swpoint *p)
 	    space_write_raw(s, p->addr, &int3, 1) < 0)
 		return -EFAULT;
 	p->inserted = true;
+	p->seen_at = UINT64_MAX;
 	log_debug(LOG_POINTS, "int3 in at %#" PRIx64, p->addr);
 	return 0;
 }
 
-/* The page may be another since: gdb takes no breakpoint out of a library that was closed, and puts one into the next that is
- * opened at the same address. */
-static void check_still_in(struct space *s, struct swpoint *p)
+void point_seen(struct proc *p, struct swpoint *point)
+{
+	point->seen_at = p->live->running ? UINT64_MAX : p->space->starts;
+}
+
+/*
+ * The page may be another since: gdb takes no breakpoint out of a library that was closed, and puts one into the next that is
+ * opened at the same address. -EFAULT: there is none.
+ */
+static int check_still_in(struct proc *p, struct swpoint *point)
 {
 	uint8_t byte = 0;
 	size_t got;
 
-	if (!p->inserted || (space_read_raw(s, p->addr, &byte, 1, &got) == 0 && byte == INT3))
-		return;
-	p->inserted = false;
-	over_plan_unref(p->plan);
-	p->plan = NULL;
+	if (point->inserted && point->seen_at == p->space->starts && !p->live->running)
+		return 0;
+	int r = space_read_raw(p->space, point->addr, &byte, 1, &got);
+	if (!point->inserted)
+		return r;
+	if (r == 0 && byte == INT3) {
+		point_seen(p, point);
+		return 0;
+	}
+	point->inserted = false;
+	over_plan_unref(point->plan);
+	point->plan = NULL;
+	return r;
 }
 
 void space_sync(struct space *s)
@@ -110,15 +126,17 @@ static void take_expressions(struct swpoint *p, struct point *want)
 	p->command_count = want->command_count;
 }
 
-static int insert_sw(struct space *s, struct point *want, struct err *err)
+static int insert_sw(struct proc *proc, struct point *want, struct err *err)
 {
+	struct space *s = proc->space;
 	struct swpoint *p = swpoints_add(&s->sw, want->addr);
 	if (!p) {
 		free_expressions(want);
 		return err_set(err, s->sw.count == SWPOINTS_MAX ? -ENOSPC : -ENOMEM,
 			       "no room for another breakpoint at %#" PRIx64, want->addr);
 	}
-	check_still_in(s, p);
+	if (p->inserted)
+		(void)check_still_in(proc, p);
 	if (!p->inserted && s->lifted) {
 		s->sw.changed = true;
 	} else if (!p->inserted && put_in(s, p) < 0) {
@@ -200,7 +218,7 @@ static int insert(struct target *t, struct point *want, struct err *err)
 		return err_set(err, -ESRCH, "process %d is gone", t->pid);
 	}
 	if (want->kind == POINT_SW)
-		return insert_sw(p->space, want, err);
+		return insert_sw(p, want, err);
 
 	uint64_t len = want->kind == POINT_HW ? 1 : want->len;
 	int r = 0;
@@ -246,15 +264,16 @@ static int remove_point(struct target *t, const struct point *gone)
 		point->wanted = false;
 		swpoint_forget(point);
 	}
+	int r = check_still_in(p, point);
 	p->space->sw.changed = true;
 	/* While somebody runs in this memory the byte must go now. */
-	for (size_t i = 0; i < p->count; i++) {
+	for (size_t i = 0; p->live->running && i < p->count; i++) {
 		if (p->tasks[i]->state == TASK_RUNNING) {
 			space_sync(p->space);
 			break;
 		}
 	}
-	return 0;
+	return r;
 }
 
 static void remove_all(struct target *t)
@@ -321,8 +340,17 @@ void task_write_dregs(struct task *task)
 	task->dregs_used = dregs_in_use(d);
 }
 
+/* The processor's next debug exception overwrites it, but a step out of a system call is none. */
+void task_forget_hit(struct task *task)
+{
+	if (task->dr6_old)
+		(void)pt_set_dreg(task->tid, 6, 0);
+	task->dr6_old = false;
+}
+
 void task_clear_dregs(struct task *task)
 {
+	task_forget_hit(task);
 	for (int i = 7; i >= 0; i = i == 7 ? DREGS_COUNT - 1 : i - 1)
 		(void)pt_set_dreg(task->tid, i, 0);
 	task->dregs_used = false;
@@ -336,7 +364,7 @@ bool task_debug_hit(struct task *task, struct stop *ret)
 
 	if (!task->dregs_used || pt_get_dreg(task->tid, 6, &dr6) < 0 || !(dr6 & 15))
 		return false;
-	(void)pt_set_dreg(task->tid, 6, 0);
+	task->dr6_old = true;
 	for (int i = 0; i < DREGS_COUNT; i++) {
 		/* What the client has asked for since has not reached this task. */
 		if (!task->dregs_stale)

@@ -25,14 +25,36 @@ static ssize_t read_file(const char *path, char *into, size_t size)
 	return (ssize_t)have;
 }
 
-/* The text behind the command's name, which itself may hold blanks and parentheses: "S ppid ..." */
-static const char *stat_fields(pid_t pid, pid_t tid, char *line, size_t size, const char **ret_name,
-			       size_t *ret_name_len)
+static int open_stat(pid_t pid, pid_t tid)
 {
 	char path[64];
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", pid, tid);
-	if (read_file(path, line, size) <= 0)
-		return NULL;
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+/* A line, written anew for each read from its beginning. */
+static bool read_stat(int fd, char *line, size_t size)
+{
+	ssize_t n = fd < 0 ? -1 : pread(fd, line, size - 1, 0);
+	line[MAX(n, (ssize_t)0)] = 0;
+	return n > 0;
+}
+
+/* The thread that a client goes from stop to stop with is asked about each time. */
+static bool read_stat_again(struct live *live, pid_t pid, pid_t tid, char *line, size_t size)
+{
+	if (live->stat_fd >= 0 && live->stat_tid == tid && read_stat(live->stat_fd, line, size))
+		return true;
+	if (live->stat_fd >= 0)
+		close(live->stat_fd);
+	live->stat_fd = open_stat(pid, tid);
+	live->stat_tid = tid;
+	return read_stat(live->stat_fd, line, size);
+}
+
+/* The text behind the command's name, which itself may hold blanks and parentheses: "S ppid ..." */
+static const char *stat_fields(char *line, const char **ret_name, size_t *ret_name_len)
+{
 	char *open = strchr(line, '('), *close = strrchr(line, ')');
 	if (!open || !close || close < open || close[1] != ' ')
 		return NULL;
@@ -45,8 +67,10 @@ static const char *stat_fields(pid_t pid, pid_t tid, char *line, size_t size, co
 
 char proc_state(pid_t pid, pid_t tid)
 {
+	_cleanup_close_ int fd = open_stat(pid, tid);
 	char line[1024];
-	const char *fields = stat_fields(pid, tid, line, sizeof(line), NULL, NULL);
+	const char *fields =
+		read_stat(fd, line, sizeof(line)) ? stat_fields(line, NULL, NULL) : NULL;
 	return fields ? *fields : 0;
 }
 
@@ -71,7 +95,9 @@ int live_thread_info(struct target *t, pid_t tid, struct thread_info *ret)
 	char line[1024];
 	const char *name = "";
 	size_t name_len = 0;
-	const char *field = stat_fields(t->pid, tid, line, sizeof(line), &name, &name_len);
+	const char *field = NULL;
+	if (read_stat_again(task->proc->live, t->pid, tid, line, sizeof(line)))
+		field = stat_fields(line, &name, &name_len);
 	*ret = (struct thread_info){ .core = -1, .stopped = task->state == TASK_STOPPED };
 	if (!field)
 		return 0;

@@ -266,12 +266,15 @@ void task_start(struct task *task, enum task_start how, int signo)
 	if (!live->attending && !live->stopping)
 		live_listen(live);
 	(void)task_flush(task); /* fails only when it has been killed */
+	if (how == START_STEP)
+		task_forget_hit(task);
 	int r = start(task->tid, how, signo);
 	/* ESRCH: killed while it was stopped. Its status is on the way, so it counts as running. */
 	if (r < 0 && r != -ESRCH)
 		log_debug(LOG_RUN, "%d cannot be started: %s", task->tid, strerror(-r));
 	task_set_state(task, TASK_RUNNING);
 	task->gp_valid = false;
+	task->proc->space->starts++;
 	live->awaited = !live->awaited || live->awaited == task->tid ? task->tid : -1;
 }
 
@@ -289,6 +292,8 @@ void task_restart(struct task *task, int signo)
 		task->how.signo = signo;
 		return;
 	}
+	if (p->space->sw.changed && over_start_unwanted(task, signo))
+		return;
 	space_sync(p->space);
 	if (task->pass_valid && over_start(task, signo))
 		return;
@@ -335,6 +340,7 @@ void live_release(struct live *live, bool hidden_only)
 
 	if (live->stopping)
 		return;
+	live->lead.holding &= hidden_only;
 	for (struct proc *p = live->procs; p; p = p->next)
 		count += !hidden_only || p->hidden ? p->count : 0;
 	if (!count)
@@ -453,16 +459,19 @@ static void pass_internal_point(struct task *task)
 		task_pass_point(task, gp->rip);
 }
 
-void live_commit(struct tracer *tr, bool pending_first)
+/* What is asked of each that is marked becomes what it does. True: one of them has something to tell first. */
+static bool mark_resumed(struct live *live, size_t *ret_leads)
 {
-	struct live *live = live_of(tr);
 	bool first = false;
 
+	*ret_leads = 0;
 	for (size_t i = 0; i < live->marked_len; i++) {
 		struct task *task = live->marked[i];
 		task_set_resumed(task, true);
 		task->interrupt_wanted = false;
 		pass_internal_point(task);
+		task->leads = task->told.kind != STOP_NONE || task->how.action != RESUME_CONT;
+		*ret_leads += task->leads;
 		task->told = (struct stop){ 0 };
 		if (task->has_pending && task->pending.kind == STOP_INTERRUPT)
 			task->has_pending = false; /* it has been asked to run since */
@@ -471,26 +480,44 @@ void live_commit(struct tracer *tr, bool pending_first)
 			first = true;
 		}
 	}
+	return first;
+}
+
+static void start_marked(struct live *live, bool start)
+{
+	/* Starting one may hold, start or even remove others, so take them off the list one by one. */
+	while (live->marked_len) {
+		struct task *task = live->marked[--live->marked_len];
+		task->marked = false;
+		if (start && !task->queued && (task->leads || !live->lead.holding)) {
+			task_go(task);
+		} else if (task->how.signo && !live->lead.holding) {
+			/* Its client has been told that it runs, so this signal counts as delivered: it must not get lost. */
+			task_defer_signal(task, task->how.signo);
+			task->how.signo = 0;
+		}
+	}
+}
+
+void live_commit(struct tracer *tr, bool pending_first)
+{
+	struct live *live = live_of(tr);
+	size_t leads;
+
+	bool first = mark_resumed(live, &leads);
 	bool start = !(first && pending_first) && !(pending_first && live->told_len);
 	/* In all-stop everybody waits for what the threads that run will do, and most often they do it at once. */
 	live->attending = start && pending_first;
 	live->awaited = 0;
 	if (live->attending)
 		live_hush(live);
-	/* Starting one may hold, start or even remove others, so take them off the list one by one. */
-	while (live->marked_len) {
-		struct task *task = live->marked[--live->marked_len];
-		task->marked = false;
-		if (start && !task->queued) {
-			task_go(task);
-		} else if (task->how.signo) {
-			/* Its client has been told that it runs, so this signal counts as delivered: it must not get lost. */
-			task_defer_signal(task, task->how.signo);
-			task->how.signo = 0;
-		}
-	}
+	bool hold = live->attending && lead_may_go_first(live, leads);
+	if (start && !hold)
+		lead_all_run(live);
+	live->lead.holding = hold;
+	start_marked(live, start);
 	/* The event that kept the others back was nobody's business: now they run. */
-	live_release(live, !(start && live->kept_back));
+	live_release(live, hold || !(start && live->kept_back));
 	live->kept_back = !start;
 	if (live->attending)
 		live_attend(live);
@@ -530,12 +557,16 @@ void live_stop_all(struct tracer *tr)
 {
 	struct live *live = live_of(tr);
 
-	live_halt(live, NULL);
-	live->stopping = true;
-	int status;
-	for (pid_t tid; (tid = waitpid(-1, &status, __WALL | WNOHANG)) > 0;)
-		live_news(live, tid, status);
-	live->stopping = false;
+	if (live->running) {
+		live_halt(live, NULL);
+		live->stopping = true;
+		int status;
+		for (pid_t tid; (tid = waitpid(-1, &status, __WALL | WNOHANG)) > 0;)
+			live_news(live, tid, status);
+		live->stopping = false;
+	}
+	if (!live->kept_back)
+		lead_all_stopped(live);
 
 	for (struct proc *p = live->procs; p; p = p->next) {
 		for (size_t i = 0; i < p->count; i++) {

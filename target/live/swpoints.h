@@ -24,6 +24,8 @@ struct swpoint {
 	bool internal; /* wanted by the server for itself, whether or not a client wants it too */
 	bool inserted;
 	bool persist;
+	uint64_t
+		seen_at; /* inserted: when it was last seen in memory, in starts of tasks (struct space) */
 	struct ax **conditions;
 	size_t condition_count;
 	struct ax **commands;

@@ -77,6 +77,7 @@ struct task {
 	bool interrupt_any;    /* ... of whichever thread: should this one end first, of another */
 	bool resumed;
 	bool marked;   /* resume() was called, commit() was not */
+	bool leads;    /* ... and it is to be started first */
 	bool put_off;  /* runs again when the news of this round has been collected */
 	bool queued;   /* in the tracer's event queue */
 	bool stepping; /* last restarted by PTRACE_SINGLESTEP */
@@ -87,6 +88,7 @@ struct task {
 	bool gp_valid, gp_dirty;
 	bool dregs_stale; /* the debug registers must be written before it runs */
 	bool dregs_used;  /* some are set in the kernel */
+	bool dr6_old;     /* DR6 holds a hit that has been dealt with */
 	bool has_pending;
 	uint64_t
 		pending_pc; /* where it was when pending was made: an event is stale once it moved */
@@ -122,6 +124,7 @@ struct space {
 	pid_t pid; /* a task that lives in it, for process_vm_readv */
 	unsigned
 		lifted; /* > 0: breakpoints are kept out, an untraced vfork child runs in this memory */
+	uint64_t starts; /* of tasks in it: what was seen in memory may have changed since */
 	struct swpoints sw;
 	struct scratch *scratch; /* pages for out-of-line copies */
 	uint64_t syscall_insn;   /* where a syscall instruction is; 0: not looked for yet */
@@ -166,6 +169,8 @@ struct live {
 	int *strays; /* tid, status pairs: first stops that came before their parent's event */
 	size_t stray_len, stray_cap;
 	int sigfd;
+	int stat_fd; /* /proc/PID/task/TID/stat of the thread asked about last: proc.c; -1 */
+	pid_t stat_tid;
 	size_t running; /* tasks in the kernel's hands: they may have news at any time */
 	bool quiet;     /* their stops raise no SIGCHLD */
 	bool attending; /* we wait for news, or come to look at once */
@@ -173,6 +178,11 @@ struct live {
 	bool ended;     /* a task has ended since dead leaders were looked for */
 	bool stopping;  /* stop_all() at work: nobody is restarted */
 	bool kept_back; /* tasks that are meant to run were not started, for an event that comes first */
+	struct {
+		bool holding; /* a commit has started those that lead, the others wait */
+		bool owing;   /* they have waited since they last ran */
+		uint64_t all_ran_us, share_until_us;
+	} lead;
 	size_t resumed_count;
 	struct task *over_in_place;
 	bool release_due; /* it has finished: those who waited may run */
@@ -227,6 +237,8 @@ int live_mem_write(struct target *t, uint64_t addr, const void *from, size_t len
 extern const struct target_point_ops live_point_ops;
 /* Makes memory as the store wants it; called before anybody runs. */
 void space_sync(struct space *s);
+/* The int3 has just been seen in memory. If nobody runs, it is there until somebody does. */
+void point_seen(struct proc *p, struct swpoint *point);
 /* Takes every breakpoint out of memory, remembering which are wanted. */
 void space_lift(struct space *s);
 bool dregs_in_use(const struct dregs *d);
@@ -234,6 +246,7 @@ bool dregs_covers(const struct dregs *d, bool exec, uint64_t addr);
 /* Reads DR6 and tells whether a watchpoint or hardware breakpoint of proc has hit. */
 bool task_debug_hit(struct task *task, struct stop *ret);
 void task_write_dregs(struct task *task);
+void task_forget_hit(struct task *task);
 void task_clear_dregs(struct task *task);
 
 /* events.c */
@@ -279,6 +292,18 @@ void live_listen(struct live *live);
  * for a moment. Between live_hush() and live_listen().
  */
 void live_attend(struct live *live);
+
+/* lead.c */
+/* Of those that are marked leads go first, and the others may wait for them for a moment. */
+bool lead_may_go_first(struct live *live, size_t leads);
+/* They have waited long enough. */
+void lead_let_follow(struct live *live);
+/* Everybody is started. */
+void lead_all_run(struct live *live);
+/* An event is about to be told, after which everybody will be stopped. */
+void lead_has_stopped(struct live *live);
+/* Everybody has been stopped who ran. */
+void lead_all_stopped(struct live *live);
 
 /* halt.c */
 /* Waits until no task of p (NULL: of any process) runs, but for those the kernel keeps. */
@@ -331,6 +356,11 @@ void live_check_no_resumed(struct live *live, struct proc *p, bool was_resumed);
 /* over.c: stepping past a breakpoint of ours */
 /* true: the task was started, held or has got its event; false: it stands behind the instruction and goes on like any other. */
 bool over_start(struct task *task, int signo);
+/*
+ * The same for a breakpoint that is still in memory though nobody wants it any more, as long as this task does one instruction and nobody
+ * else runs: what a client does at a hit, which will want it again in a moment. false: memory must be made as it is wanted.
+ */
+bool over_start_unwanted(struct task *task, int signo);
 /* News of a task that is stepping over; true: dealt with. */
 bool over_news(struct task *task, struct news *news);
 void over_finish(struct task *task);
