@@ -20,7 +20,7 @@
 
 #include "rows.h"
 
-enum { PEERS = 5, TURNS_MAX = 32 };
+enum { PEERS = 6, TURNS_MAX = 32 };
 enum { BARE, STOPGO };
 
 static struct peer peers[PEERS] = {
@@ -29,6 +29,7 @@ static struct peer peers[PEERS] = {
 	{ .name = "gdbserver13", .kind = PEER_GDBSERVER },
 	{ .name = "gdbserver18", .kind = PEER_GDBSERVER },
 	{ .name = "lldb-server", .kind = PEER_LLDB },
+	{ .name = "delve", .kind = PEER_DELVE },
 };
 
 static struct {
@@ -36,7 +37,8 @@ static struct {
 	char *only[ROW_COUNT];
 	size_t only_count;
 	const char *debuggee;
-	const char *go_program; /* NULL: there is none */
+	const char *go_debuggee; /* Delve's */
+	const char *go_program;  /* NULL: there is none */
 	double slice;
 	int turns;
 } opt = { .slice = 0.1, .turns = 5 };
@@ -110,11 +112,12 @@ static void open_all(struct link links[PEERS], size_t idlers, size_t hitters)
 {
 	for (size_t p = 0; p < PEERS; p++) {
 		struct link *l = &links[p];
-		if (!peers[p].path) {
+		const char *debuggee = peers[p].kind == PEER_DELVE ? opt.go_debuggee : opt.debuggee;
+		if (!peers[p].path || !debuggee) {
 			*l = (struct link){ .peer = &peers[p], .rsp.fd = -1, .error = -ENOENT };
 			continue;
 		}
-		int e = link_open(l, &peers[p], opt.debuggee, idlers, hitters);
+		int e = link_open(l, &peers[p], debuggee, idlers, hitters);
 		if (e == 0)
 			e = l->error = link_attach(l);
 		if (e < 0)
@@ -163,7 +166,7 @@ static void run_many(enum row first, size_t threads)
 	for (turn = 0; any && turn < opt.turns; turn++) {
 		for (size_t p = 0; p < PEERS; p++) {
 			struct link l;
-			if (!peers[p].path)
+			if (!peers[p].path || peers[p].kind == PEER_DELVE)
 				continue;
 			int e = link_open(&l, &peers[p], opt.debuggee, threads - 1, 0);
 			if (e == 0)
@@ -183,7 +186,7 @@ static void run_start(void)
 	for (turn = 0; opt.go_program && wanted(ROW_START_GO) && turn < opt.turns; turn++) {
 		for (size_t p = 0; p < PEERS; p++) {
 			struct link l;
-			if (!peers[p].path)
+			if (!peers[p].path || peers[p].kind == PEER_DELVE)
 				continue;
 			double begin = now();
 			int e = link_launch(&l, &peers[p], argv);
@@ -270,8 +273,10 @@ static void check(void)
 static void usage(FILE *to)
 {
 	fprintf(to, "usage: bench [OPTIONS] --debuggee PATH --bare PATH --stopgo PATH\n"
-		    "  --gdbserver13, --gdbserver18, --lldb-server, --go-program PATH   what else "
+		    "  --gdbserver13, --gdbserver18, --lldb-server, --delve PATH        what else "
 		    "is there\n"
+		    "  --go-program, --go-debuggee PATH                                 a large "
+		    "one, and Delve's\n"
 		    "  --rows TEXT[,TEXT...]   only rows whose name contains one of these\n"
 		    "  --long                  more and longer turns, and 5,000 threads\n"
 		    "  --smoke                 does every row work? The figures say nothing\n"
@@ -288,7 +293,19 @@ static void only_rows(char *list)
 
 static int parse(int argc, char **argv)
 {
-	enum { LONG = 256, SMOKE, SPREAD, ROWS, SLICE, TURNS, DEBUGGEE, GO, HELP, PATHS };
+	enum {
+		LONG = 256,
+		SMOKE,
+		SPREAD,
+		ROWS,
+		SLICE,
+		TURNS,
+		DEBUGGEE,
+		GO_DEBUGGEE,
+		GO,
+		HELP,
+		PATHS
+	};
 	static const struct option options[] = {
 		{ "long", no_argument, NULL, LONG },
 		{ "smoke", no_argument, NULL, SMOKE },
@@ -297,6 +314,7 @@ static int parse(int argc, char **argv)
 		{ "slice", required_argument, NULL, SLICE },
 		{ "turns", required_argument, NULL, TURNS },
 		{ "debuggee", required_argument, NULL, DEBUGGEE },
+		{ "go-debuggee", required_argument, NULL, GO_DEBUGGEE },
 		{ "go-program", required_argument, NULL, GO },
 		{ "help", no_argument, NULL, HELP },
 		{ "bare", required_argument, NULL, PATHS },
@@ -304,6 +322,7 @@ static int parse(int argc, char **argv)
 		{ "gdbserver13", required_argument, NULL, PATHS + 2 },
 		{ "gdbserver18", required_argument, NULL, PATHS + 3 },
 		{ "lldb-server", required_argument, NULL, PATHS + 4 },
+		{ "delve", required_argument, NULL, PATHS + 5 },
 		{ 0 },
 	};
 
@@ -324,6 +343,7 @@ static int parse(int argc, char **argv)
 		case SLICE: opt.slice = atof(optarg) / 1000; break;
 		case TURNS: opt.turns = atoi(optarg); break;
 		case DEBUGGEE: opt.debuggee = optarg; break;
+		case GO_DEBUGGEE: opt.go_debuggee = optarg; break;
 		case GO: opt.go_program = optarg; break;
 		case 'h':
 		case HELP: usage(stdout); exit(0);
@@ -358,9 +378,12 @@ int main(int argc, char **argv)
 		ROW_FALSE_PUSH, ROW_FALSE_VECTOR, ROW_WATCH, ROW_READ_HEX, ROW_READ_BINARY,
 		ROW_WRITE_HEX,  ROW_WRITE_BINARY, ROW_RSS,
 	};
-	static const enum row eight[] = { ROW_FALSE_8 };
-	static const enum row some[] = { ROW_STEP_64, ROW_HIT_64, ROW_FALSE_64 };
-	static const enum row thousand[] = { ROW_HIT_1000, ROW_FALSE_1000 };
+	static const enum row eight[] = { ROW_HIT_8, ROW_FALSE_8 };
+	static const enum row busy[] = { ROW_HIT_BUSY, ROW_FALSE_BUSY };
+	static const enum row some[] = { ROW_STEP_64, ROW_RANGE_64, ROW_HIT_64, ROW_FALSE_64,
+					 ROW_WATCH_64 };
+	static const enum row thousand[] = { ROW_STEP_1000, ROW_RANGE_1000, ROW_HIT_1000,
+					     ROW_FALSE_1000, ROW_WATCH_1000 };
 
 	if (parse(argc, argv) < 0) {
 		usage(stderr);
@@ -372,7 +395,8 @@ int main(int argc, char **argv)
 		stay_on_one_processor();
 	forget_all();
 	run_group(one, sizeof(one) / sizeof(*one), 0, 1);
-	run_group(eight, 1, 0, 8);
+	run_group(eight, sizeof(eight) / sizeof(*eight), 0, 8);
+	run_group(busy, sizeof(busy) / sizeof(*busy), 0, opt.smoke ? 4 : HITTERS_MAX);
 	run_group(some, sizeof(some) / sizeof(*some), opt.smoke ? 4 : 64, 1);
 	run_group(thousand, sizeof(thousand) / sizeof(*thousand), opt.smoke ? 8 : 1000, 1);
 	run_many(ROW_ATTACH_1000, opt.smoke ? 8 : 1000);

@@ -1,4 +1,4 @@
-#include "link.h"
+#include "delve.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -106,13 +106,15 @@ static int free_port(void)
 /* program: NULL, or what the server is to launch. */
 static int start_server(struct link *l, char *const program[])
 {
-	char where[32], port_text[16], hitters[16];
+	char where[32], listen[48], port_text[16], hitters[16], pid[16];
 	char *argv[16] = { (char *)l->peer->path };
 	size_t n = 1;
 	int port = free_port();
 
 	snprintf(port_text, sizeof(port_text), "%d", port);
 	snprintf(where, sizeof(where), "127.0.0.1:%d", port);
+	snprintf(listen, sizeof(listen), "--listen=%s", where);
+	snprintf(pid, sizeof(pid), "%d", l->debuggee);
 	snprintf(hitters, sizeof(hitters), "%zu", l->hitters);
 	switch (l->peer->kind) {
 	case PEER_BARE:
@@ -129,6 +131,14 @@ static int start_server(struct link *l, char *const program[])
 		argv[n++] = where;
 		if (program)
 			argv[n++] = "--";
+		break;
+	case PEER_DELVE:
+		argv[n++] = "attach";
+		argv[n++] = pid;
+		argv[n++] = "--headless";
+		argv[n++] = "--api-version=2";
+		argv[n++] = "--check-go-version=false";
+		argv[n++] = listen;
 		break;
 	}
 	while (program && *program && n < 15)
@@ -147,6 +157,8 @@ static int handshake(struct link *l)
 	static const char lldb[] = "qSupported:xmlRegisters=i386,arm,mips,arc";
 	char *features;
 
+	if (l->peer->kind == PEER_DELVE)
+		return 0;
 	int e = rsp_ask_ok(&l->rsp, "QStartNoAckMode");
 	if (e == 0)
 		e = rsp_write(&l->rsp, "+", 1); /* that OK is the last to be acknowledged */
@@ -228,6 +240,9 @@ int link_stopped(struct link *l, long *ret_tid)
 int link_attach(struct link *l)
 {
 	char packet[32];
+
+	if (l->peer->kind == PEER_DELVE)
+		return delve_attach(l);
 	int len = snprintf(packet, sizeof(packet), "vAttach;%x", l->debuggee);
 	int e = rsp_send(&l->rsp, packet, (size_t)len);
 	return e == 0 ? link_stopped(l, NULL) : e;
@@ -235,11 +250,13 @@ int link_attach(struct link *l)
 
 int link_go(struct link *l)
 {
-	return rsp_send(&l->rsp, "vCont;c", 7);
+	return l->peer->kind == PEER_DELVE ? delve_go(l) : rsp_send(&l->rsp, "vCont;c", 7);
 }
 
 int link_interrupt(struct link *l)
 {
+	if (l->peer->kind == PEER_DELVE)
+		return delve_halt(l);
 	int e = rsp_write(&l->rsp, "\x03", 1);
 	return e == 0 ? link_stopped(l, NULL) : e;
 }

@@ -13,7 +13,7 @@
 #include "rsp.h"
 #include "shared.h"
 
-enum peer_kind { PEER_BARE, PEER_STOPGO, PEER_GDBSERVER, PEER_LLDB };
+enum peer_kind { PEER_BARE, PEER_STOPGO, PEER_GDBSERVER, PEER_LLDB, PEER_DELVE };
 
 struct peer {
 	const char *name;
@@ -28,8 +28,10 @@ struct link {
 	struct shared *shared;
 	size_t hitters;
 	size_t packet_size;
-	bool prefixed; /* x answers with a 'b' in front, as gdb has it */
-	int error;     /* of a row that failed; the link is of no use any more */
+	bool prefixed;  /* x answers with a 'b' in front, as gdb has it */
+	long at;        /* rows.c: the thread that hit */
+	unsigned point; /* Delve's: the number of its breakpoint */
+	int error;      /* of a row that failed; the link is of no use any more */
 };
 
 /* idlers and hitters as debuggee.c has them. */
@@ -46,7 +48,7 @@ int link_work(struct link *l, enum work work);
 int link_go(struct link *l);
 /* 0x03, and the stop reply read. */
 int link_interrupt(struct link *l);
-/* Reads a stop reply; ret_tid may be NULL. -EPROTO: it is not one. */
+/* Reads a stop reply; ret_tid may be NULL. -EPROTO: it is not one. Not for Delve. */
 int link_stopped(struct link *l, long *ret_tid);
 /* Sum over the hitters. */
 uint64_t link_hits(const struct link *l);

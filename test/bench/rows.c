@@ -1,5 +1,7 @@
 #include "rows.h"
 
+#include "delve.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -21,12 +23,20 @@ const struct row_about rows[ROW_COUNT] = {
 	[ROW_WRITE_HEX] = { "memory write, M", UNIT_MB },
 	[ROW_WRITE_BINARY] = { "memory write, X", UNIT_MB },
 	[ROW_RSS] = { "resident, 1 thread", UNIT_SIZE },
+	[ROW_HIT_8] = { "hit z0,s,Z0,c: 8 threads hit", UNIT_RATE },
 	[ROW_FALSE_8] = { "false condition: 8 threads hit", UNIT_RATE },
+	[ROW_HIT_BUSY] = { "hit z0,s,Z0,c: 64 threads hit", UNIT_RATE },
+	[ROW_FALSE_BUSY] = { "false condition: 64 threads hit", UNIT_RATE },
 	[ROW_STEP_64] = { "step, others run: 64 idle", UNIT_RATE },
+	[ROW_RANGE_64] = { "range step, others run: 64 idle", UNIT_RATE },
 	[ROW_HIT_64] = { "hit z0,s,Z0,c: 64 idle", UNIT_RATE },
 	[ROW_FALSE_64] = { "false condition: 64 idle", UNIT_RATE },
+	[ROW_WATCH_64] = { "watchpoint hit: 64 idle", UNIT_RATE },
+	[ROW_STEP_1000] = { "step, others run: 1,000 idle", UNIT_RATE },
+	[ROW_RANGE_1000] = { "range step, others run: 1,000 idle", UNIT_RATE },
 	[ROW_HIT_1000] = { "hit z0,s,Z0,c: 1,000 idle", UNIT_RATE },
 	[ROW_FALSE_1000] = { "false condition: 1,000 idle", UNIT_RATE },
+	[ROW_WATCH_1000] = { "watchpoint hit: 1,000 idle", UNIT_RATE },
 	[ROW_ATTACH_1000] = { "attach, 1,000 threads", UNIT_TIME },
 	[ROW_INTERRUPT_1000] = { "interrupt, 1,000 threads", UNIT_TIME },
 	[ROW_LIST_1000] = { "thread list, 1,000, qXfer", UNIT_TIME },
@@ -69,12 +79,17 @@ static int round_trip(struct link *l)
 	return e == 0 && strncmp(body, "QC", 2) != 0 ? -EPROTO : e;
 }
 
-static int step_only(struct link *l)
+static int step_thread(struct link *l, long tid)
 {
 	char packet[32];
-	int len = snprintf(packet, sizeof(packet), "vCont;s:%x", l->debuggee);
+	int len = snprintf(packet, sizeof(packet), "vCont;s:%lx", (unsigned long)tid);
 	int e = rsp_send(&l->rsp, packet, (size_t)len);
 	return e == 0 ? link_stopped(l, NULL) : e;
+}
+
+static int step_only(struct link *l)
+{
+	return step_thread(l, l->debuggee);
 }
 
 static int step_all(struct link *l)
@@ -94,29 +109,29 @@ static int point(struct link *l, const char *what, uint64_t addr, unsigned len, 
 	return rsp_ask_ok(&l->rsp, packet);
 }
 
-static int run_to(struct link *l, uint64_t addr)
+static int run_to(struct link *l, uint64_t addr, long *ret_tid)
 {
 	int e = point(l, "Z0", addr, 1, "");
 	if (e == 0)
 		e = link_go(l);
-	return e == 0 ? link_stopped(l, NULL) : e;
+	return e == 0 ? link_stopped(l, ret_tid) : e;
 }
 
-/* What gdb and lldb do at a hit, from one to the next. */
+/* What gdb and lldb do at a hit, from one to the next: only the thread that hit is stepped, then all run. */
 static int dance(struct link *l)
 {
 	uint64_t addr = l->shared->to_sub;
 	int e = point(l, "z0", addr, 1, "");
 	if (e == 0)
-		e = step_only(l);
-	return e == 0 ? run_to(l, addr) : e;
+		e = step_thread(l, l->at);
+	return e == 0 ? run_to(l, addr, &l->at) : e;
 }
 
 static int client_hits(struct link *l, double slice, double *ret)
 {
 	int e = link_work(l, WORK_SUB);
 	if (e == 0)
-		e = run_to(l, l->shared->to_sub);
+		e = run_to(l, l->shared->to_sub, &l->at);
 	if (e == 0)
 		e = repeat(l, dance, slice, ret);
 	return e == 0 ? point(l, "z0", l->shared->to_sub, 1, "") : e;
@@ -174,17 +189,17 @@ static int false_conditions(struct link *l, enum work work, uint64_t addr, doubl
 }
 
 /* From the function's first instruction until it has returned. */
-static int stretch(struct link *l)
+static int stretch(struct link *l, bool all)
 {
 	char packet[64];
-	int len = snprintf(packet, sizeof(packet), "vCont;r%lx,%lx:%x",
+	int len = snprintf(packet, sizeof(packet), "vCont;r%lx,%lx:%x%s",
 			   (unsigned long)l->shared->stretch, (unsigned long)l->shared->stretch_end,
-			   l->debuggee);
+			   l->debuggee, all ? ";c" : "");
 	int e = rsp_send(&l->rsp, packet, (size_t)len);
 	return e == 0 ? link_stopped(l, NULL) : e;
 }
 
-static int range_steps(struct link *l, double slice, double *ret)
+static int range_steps(struct link *l, bool all, double slice, double *ret)
 {
 	double spent = 0;
 	unsigned long n = 0;
@@ -193,12 +208,12 @@ static int range_steps(struct link *l, double slice, double *ret)
 		return -EOPNOTSUPP;
 	int e = link_work(l, WORK_STRETCH);
 	while (e == 0 && spent < slice) {
-		e = run_to(l, l->shared->stretch);
+		e = run_to(l, l->shared->stretch, NULL);
 		if (e == 0)
 			e = point(l, "z0", l->shared->stretch, 1, "");
 		double begin = now();
 		if (e == 0)
-			e = stretch(l);
+			e = stretch(l, all);
 		spent += now() - begin;
 		n += STRETCH_INSNS;
 	}
@@ -318,11 +333,99 @@ static int writes(struct link *l, bool binary, double slice, double *ret)
 	return e;
 }
 
+/* --- Delve --- */
+
+static int delve_step(struct link *l)
+{
+	return delve_command(l, "stepInstruction");
+}
+
+static int delve_next_stop(struct link *l)
+{
+	return delve_command(l, "continue");
+}
+
+static int delve_repeat(struct link *l, int (*once)(struct link *l), double slice, double *ret)
+{
+	int e = repeat(l, once, slice, ret);
+	int cleared = delve_clear(l);
+	return e < 0 ? e : cleared;
+}
+
+static int delve_hits(struct link *l, double slice, double *ret)
+{
+	int e = link_work(l, WORK_SUB);
+	if (e == 0)
+		e = delve_break(l, "main.toSub", "");
+	return e == 0 ? delve_repeat(l, delve_next_stop, slice, ret) : e;
+}
+
+static int delve_watch_hits(struct link *l, double slice, double *ret)
+{
+	int e = link_work(l, WORK_WATCH);
+	if (e == 0)
+		e = delve_watch(l, "main.watched");
+	return e == 0 ? delve_repeat(l, delve_next_stop, slice, ret) : e;
+}
+
+static int delve_false(struct link *l, double slice, double *ret)
+{
+	int e = link_work(l, WORK_SUB);
+	if (e == 0)
+		e = delve_break(l, "main.toSub", "n == 57005");
+	if (e == 0)
+		e = delve_go(l);
+	double begin = now();
+	uint64_t before = link_hits(l);
+	do
+		usleep((useconds_t)(slice * 1e6));
+	while (e == 0 && link_hits(l) - before < 1 && now() - begin < RSP_TIMEOUT_S);
+	*ret = (now() - begin) / (double)(link_hits(l) - before);
+	if (e == 0)
+		e = delve_halt(l);
+	int cleared = delve_clear(l);
+	return e < 0 ? e : cleared;
+}
+
+static int delve_measure(struct link *l, enum row row, double slice, double *ret)
+{
+	int e;
+
+	switch (row) {
+	case ROW_STEP:
+	case ROW_STEP_64:
+	case ROW_STEP_1000:
+		e = link_work(l, WORK_SPIN);
+		return e == 0 ? repeat(l, delve_step, slice, ret) : e;
+	case ROW_HIT:
+	case ROW_HIT_8:
+	case ROW_HIT_BUSY:
+	case ROW_HIT_64:
+	case ROW_HIT_1000: return delve_hits(l, slice, ret);
+	case ROW_FALSE_SUB:
+	case ROW_FALSE_8:
+	case ROW_FALSE_BUSY:
+	case ROW_FALSE_64:
+	case ROW_FALSE_1000: return delve_false(l, slice, ret);
+	case ROW_WATCH:
+	case ROW_WATCH_64:
+	case ROW_WATCH_1000: return delve_watch_hits(l, slice, ret);
+	case ROW_RSS: *ret = (double)link_rss(l); return 0;
+	default: return -EOPNOTSUPP;
+	}
+}
+
 int measure(struct link *l, enum row row, double slice)
 {
 	double value = 0;
 	int e = -EINVAL;
 
+	if (l->peer->kind == PEER_DELVE) {
+		e = delve_measure(l, row, slice, &value);
+		if (e == 0)
+			note(l, row, value);
+		return e;
+	}
 	switch (row) {
 	case ROW_ROUND_TRIP: e = repeat(l, round_trip, slice, &value); break;
 	case ROW_STEP:
@@ -331,12 +434,17 @@ int measure(struct link *l, enum row row, double slice)
 			e = repeat(l, step_only, slice, &value);
 		break;
 	case ROW_STEP_64:
+	case ROW_STEP_1000:
 		e = link_work(l, WORK_SPIN);
 		if (e == 0)
 			e = repeat(l, step_all, slice, &value);
 		break;
-	case ROW_RANGE: e = range_steps(l, slice, &value); break;
+	case ROW_RANGE: e = range_steps(l, false, slice, &value); break;
+	case ROW_RANGE_64:
+	case ROW_RANGE_1000: e = range_steps(l, true, slice, &value); break;
 	case ROW_HIT:
+	case ROW_HIT_8:
+	case ROW_HIT_BUSY:
 	case ROW_HIT_64:
 	case ROW_HIT_1000: e = client_hits(l, slice, &value); break;
 	case ROW_FALSE_PUSH:
@@ -347,11 +455,14 @@ int measure(struct link *l, enum row row, double slice)
 		break;
 	case ROW_FALSE_SUB:
 	case ROW_FALSE_8:
+	case ROW_FALSE_BUSY:
 	case ROW_FALSE_64:
 	case ROW_FALSE_1000:
 		e = false_conditions(l, WORK_SUB, l->shared->to_sub, slice, &value);
 		break;
-	case ROW_WATCH: e = watch_hits(l, slice, &value); break;
+	case ROW_WATCH:
+	case ROW_WATCH_64:
+	case ROW_WATCH_1000: e = watch_hits(l, slice, &value); break;
 	case ROW_READ_HEX: e = reads(l, false, slice, &value); break;
 	case ROW_READ_BINARY: e = reads(l, true, slice, &value); break;
 	case ROW_WRITE_HEX: e = writes(l, false, slice, &value); break;
