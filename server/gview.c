@@ -251,7 +251,7 @@ int64_t gview_id_of(struct gview *gv, pid_t tid)
 	if (is_first(gv, tid))
 		return 1;
 	const struct seen *s = gview_see(gv, tid);
-	if (s && s->at.where == GO_WHERE_GO && s->at.g.g)
+	if (s && s->at.where == GO_WHERE_GO && s->at.g.g && !s->at.g.system)
 		return gview_id_of_goid(gv, s->at.g.goid);
 	return VIEW_ID_OS + (int64_t)tid;
 }

@@ -1,12 +1,12 @@
 /*
  * gview.h - goroutines as threads: who they are, who of them is listed, whose registers they have.
  *
- * Ids:    goroutine N is thread N. One above 2^30 gets an id of its own (VIEW_ID_BIG and up). An OS thread that is not on a user's
- *         or system's goroutine stack - idle, in the scheduler, in C, on a signal stack - is VIEW_ID_OS + tid, listed beside the
- *         goroutine it works for. Before the runtime has started, the first OS thread is thread 1, which becomes goroutine 1.
+ * Ids:    goroutine N is thread N. One above 2^30 gets an id of its own (VIEW_ID_BIG and up). An OS thread that is not on the stack of
+ *         a user's goroutine - idle, in the scheduler, in C, on a signal stack, at work for the runtime - is VIEW_ID_OS + tid, listed
+ *         beside the goroutine it works for. One of the runtime's own goroutines can be asked for by its number all the same.
+ *         Before the runtime has started, the first OS thread is thread 1, which becomes goroutine 1.
  * Listed: every goroutine but the runtime's own, at most policy->max_goroutines: the one that stopped, those that run, then the
- *         newest. Of the OS threads without a goroutine those in C, on a signal stack, or at work for a user's goroutine; not those
- *         that idle or serve the runtime, unless one of them stopped. Whatever lives can be asked for, listed or not.
+ *         newest; and every OS thread that runs none of them. Whatever lives can be asked for, listed or not.
  * Cost:   nothing is read before somebody asks, and once a stop. One thread's goroutine costs four reads, a listing a batch a
  *         few hundred goroutines. gview_resumed() forgets.
  *

@@ -137,20 +137,6 @@ static int add_id(struct gview *gv, int64_t id)
 	return 0;
 }
 
-/*
- * Is there something to see for a person? Threads that idle or work for the runtime alone are in the scheduler at one stop and
- * in a goroutine at the next: listed, they would come and go with every step, and the client would say so each time.
- */
-static bool worth_listing(struct gview *gv, const struct seen *s, int64_t id)
-{
-	if (!gview_ready(gv))
-		return true;
-	if (id < VIEW_ID_OS || id >= VIEW_ID_BIG)
-		return false;
-	return id == gv->preferred || s->at.where != GO_WHERE_SYSTEM ||
-	       (s->at.g.g && !s->at.g.system);
-}
-
 static int number(struct gview *gv)
 {
 	int r = 0;
@@ -162,7 +148,8 @@ static int number(struct gview *gv)
 		r = add_id(gv, gview_id_of_goid(gv, gv->gs[i].goid));
 	for (size_t i = 0; i < gv->n_seen && r == 0; i++) {
 		int64_t id = gview_id_of(gv, gv->seen[i].tid);
-		if (worth_listing(gv, &gv->seen[i], id))
+		/* Those that run a user's goroutine are there as that one. */
+		if (!gview_ready(gv) || (id > VIEW_ID_OS && id < VIEW_ID_BIG))
 			r = add_id(gv, id);
 	}
 	if (gv->n_ids)
@@ -299,9 +286,48 @@ static int describe_goroutine(struct gview *gv, int64_t id, struct view_thread *
 	return 0;
 }
 
-static void put_os_text(const struct go_thread *at, char *into, size_t size)
+static void describe_idle(struct gview *gv, const struct seen *s, struct view_thread *ret)
 {
+	static const struct {
+		const char *name, *extra;
+	} duties[] = {
+		[GO_DUTY_SCHEDULER] = { "scheduler", "no goroutine: in the scheduler" },
+		[GO_DUTY_IDLE] = { "idle", "no goroutine: parked" },
+		[GO_DUTY_NETPOLL] = { "idle", "no goroutine: waits for the network" },
+		[GO_DUTY_SYSMON] = { "sysmon", "no goroutine: the runtime's monitor" },
+		[GO_DUTY_TEMPLATE] = { "template thread", "no goroutine: starts threads" },
+	};
+	enum go_duty duty = go_thread_duty(gv->model, &s->at, &s->regs);
+
+	snprintf(ret->extra, sizeof(ret->extra), "%s", duties[duty].extra);
+	if (duty == GO_DUTY_SYSMON || duty == GO_DUTY_TEMPLATE || s->at.m_id < 0)
+		snprintf(ret->name, sizeof(ret->name), "%s", duties[duty].name);
+	else
+		snprintf(ret->name, sizeof(ret->name), "%s M%lld", duties[duty].name,
+			 (long long)s->at.m_id);
+}
+
+/* One of the runtime's own goroutines, on its stack or behind the system stack. */
+static void describe_runtimes(struct gview *gv, const struct seen *s, struct view_thread *ret)
+{
+	const char *name = go_start_function(gv->model, &s->at.g);
+	_cleanup_buf_ struct buf state = { 0 };
+
+	if (name)
+		snprintf(ret->name, sizeof(ret->name), "%s", name);
+	buf_init(&state, 256);
+	go_put_state(gv->model, &s->at.g, 0, &state);
+	const char *text = buf_cstr(&state);
+	snprintf(ret->extra, sizeof(ret->extra), "the runtime's own goroutine %llu: %s",
+		 (unsigned long long)s->at.g.goid, text ? text : "");
+}
+
+static void describe_thread(struct gview *gv, const struct seen *s, struct view_thread *ret)
+{
+	const struct go_thread *at = &s->at;
 	unsigned long long goid = at->g.goid;
+	char *into = ret->extra;
+	size_t size = sizeof(ret->extra);
 
 	switch (at->where) {
 	case GO_WHERE_NOT_GO: snprintf(into, size, "C thread"); break;
@@ -316,10 +342,12 @@ static void put_os_text(const struct go_thread *at, char *into, size_t size)
 		break;
 	case GO_WHERE_SYSTEM:
 	case GO_WHERE_GO:
-		if (at->g.g)
-			snprintf(into, size, "runtime, for goroutine %llu", goid);
+		if (!at->g.g)
+			describe_idle(gv, s, ret);
+		else if (at->g.system)
+			describe_runtimes(gv, s, ret);
 		else
-			snprintf(into, size, "runtime scheduler");
+			snprintf(into, size, "runtime, for goroutine %llu", goid);
 		break;
 	}
 }
@@ -340,7 +368,7 @@ static int describe_os(struct gview *gv, int64_t id, struct view_thread *ret)
 	if (!gview_ready(gv))
 		snprintf(ret->extra, sizeof(ret->extra), "Go has not started");
 	else if (s && s->known)
-		put_os_text(&s->at, ret->extra, sizeof(ret->extra));
+		describe_thread(gv, s, ret);
 	return 0;
 }
 

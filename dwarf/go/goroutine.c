@@ -119,6 +119,7 @@ int m_read(struct go_model *m, struct m_info *ms, size_t count)
 		ms[i].vdso_pc = l->m_vdsopc < 0 ? 0 : field_u64(p, size, l->m_vdsopc - low);
 		uint64_t tid = field_u64(p, size, l->m_procid - low);
 		ms[i].tid = tid <= INT32_MAX ? (pid_t)tid : 0;
+		ms[i].id = l->m_id < 0 ? -1 : (int64_t)field_u64(p, size, l->m_id - low);
 		ms[i].incgo = l->m_incgo >= 0 && field_u8(p, size, l->m_incgo - low);
 		ms[i].extra = l->m_isextra >= 0 && field_u8(p, size, l->m_isextra - low);
 		ms[i].extra_in_c = l->m_isextrainc >= 0 && field_u8(p, size, l->m_isextrainc - low);

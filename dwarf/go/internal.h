@@ -183,6 +183,7 @@ const struct start_info *start_info(struct go_model *m, uint64_t start_pc);
 /* What an M says. */
 struct m_info {
 	uint64_t m, g0, gsignal, curg, vdso_sp, vdso_pc;
+	int64_t id; /* -1: not known */
 	pid_t tid;
 	bool incgo, extra, extra_in_c;
 };

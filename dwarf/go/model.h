@@ -227,6 +227,7 @@ enum go_where {
 struct go_thread {
 	enum go_where where;
 	uint64_t m, g0, gsignal;     /* addresses; 0: none */
+	int64_t m_id;                /* M's number, as the runtime's own tracebacks have it; -1: none */
 	uint64_t stack_lo, stack_hi; /* of the stack SP is on, 0 when not known (C) */
 	pid_t tid;                   /* m.procid */
 	struct go_goroutine g; /* the current goroutine, on its stack or behind the system stack;
@@ -237,6 +238,19 @@ struct go_thread {
  * handful of batches. */
 int go_threads(struct go_model *model, const struct go_thread_regs *regs, size_t count,
 	       struct go_thread *ret) _must_check_;
+
+/* What a thread in GO_WHERE_SYSTEM without a goroutine is doing. */
+enum go_duty {
+	GO_DUTY_SCHEDULER, /* looks for something to run, or what is not one of the others */
+	GO_DUTY_IDLE,      /* parked until there is something to run */
+	GO_DUTY_NETPOLL,   /* waits for the network on behalf of all */
+	GO_DUTY_SYSMON,    /* the runtime's monitor, which never runs a goroutine */
+	GO_DUTY_TEMPLATE,  /* starts threads for goroutines that are locked to theirs */
+};
+
+/* Decided by its frames, in about as many reads. */
+enum go_duty go_thread_duty(struct go_model *model, const struct go_thread *thread,
+			    const struct go_thread_regs *regs);
 
 enum go_regs_from {
 	GO_REGS_NONE,   /* it has none: dead, or its stack is being moved */

@@ -14,6 +14,7 @@ enum {
 	GREG_SP = 15,
 	GREG_PC = 16,
 	STACK_SCAN_MAX = 64 << 10,
+	DUTY_FRAMES = 24,
 };
 
 static bool within(uint64_t addr, uint64_t lo, uint64_t hi)
@@ -158,10 +159,11 @@ static void decide(struct go_model *m, const struct looking *k, size_t i, struct
 	uint64_t sp = k->regs[i].sp;
 	bool in_go = model_in_text(m, k->regs[i].pc);
 
-	*t = (struct go_thread){ .where = GO_WHERE_NOT_GO };
+	*t = (struct go_thread){ .where = GO_WHERE_NOT_GO, .m_id = -1 };
 	if (!mi->g0)
 		return;
 	t->m = mi->m;
+	t->m_id = mi->id;
 	t->g0 = mi->g0;
 	t->gsignal = mi->gsignal;
 	t->tid = mi->tid;
@@ -209,6 +211,31 @@ int go_threads(struct go_model *m, const struct go_thread_regs *regs, size_t cou
 	for (size_t i = 0; i < count; i++)
 		decide(m, &k, i, &ret[i]);
 	return 0;
+}
+
+/* The innermost of these decides. */
+static const struct {
+	const char *function;
+	enum go_duty duty;
+} duties[] = {
+	{ "runtime.mPark", GO_DUTY_IDLE },       { "runtime.stopm", GO_DUTY_IDLE },
+	{ "runtime.stoplockedm", GO_DUTY_IDLE }, { "runtime.netpoll", GO_DUTY_NETPOLL },
+	{ "runtime.sysmon", GO_DUTY_SYSMON },    { "runtime.templateThread", GO_DUTY_TEMPLATE },
+};
+
+enum go_duty go_thread_duty(struct go_model *m, const struct go_thread *thread,
+			    const struct go_thread_regs *regs)
+{
+	struct go_frame frames[DUTY_FRAMES];
+	size_t n = 0;
+
+	(void)go_unwind_thread(m, thread, regs, frames, DUTY_FRAMES, &n);
+	for (size_t i = 0; i < n; i++)
+		for (size_t d = 0; d < ARRAY_SIZE(duties); d++)
+			if (frames[i].at.function &&
+			    strcmp(frames[i].at.function, duties[d].function) == 0)
+				return duties[d].duty;
+	return GO_DUTY_SCHEDULER;
 }
 
 /* ---- signal frames ---- */

@@ -1,5 +1,6 @@
 """Goroutines as threads: who is listed, in which state, with which frames - against what the program says of itself, over
 releases of Go and ways to build."""
+import os
 import re
 
 import pytest
@@ -88,6 +89,12 @@ def frames_match(ours, own, in_syscall):
     return visible == theirs or (in_syscall and visible[-len(theirs):] == theirs)
 
 
+def os_threads(gdb, listed):
+    """The OS threads behind what is listed."""
+    running = {int(tid) for tid in re.findall(r"\(thread (\d+)\)", gdb.monitor("goroutines"))}
+    return running | {goid - (1 << 30) for goid in listed if goid >= 1 << 30}
+
+
 def attached(serve, new_gdb, running, program):
     server = serve.attach(running.pid)
     gdb = new_gdb(program)
@@ -127,8 +134,15 @@ def test_every_goroutine_as_the_program_shows_it(serve, new_gdb, programs, debug
     for goid, row in listed.items():
         if goid in own and goid != 1 and own[goid].functions[0] != "main.spin":
             assert row["details"].startswith(own[goid].state), row
+    # Every OS thread is there: as the goroutine it runs, or as one that runs none.
+    assert {int(tid) for tid in os.listdir(f"/proc/{running.pid}/task")} == os_threads(gdb, listed)
     others = [row["details"] for goid, row in listed.items() if goid >= 1 << 30]
-    assert all(detail.startswith(("C thread", "C code", "runtime, for", "signal", "vdso")) for detail in others)
+    assert all(detail.startswith(("C thread", "C code", "runtime, for", "signal", "vdso", "no goroutine", "the runtime's own"))
+               for detail in others)
+    names = [row.get("name", "") for goid, row in listed.items() if goid >= 1 << 30]
+    assert names.count("sysmon") == 1
+    assert all(re.match(r"(idle|scheduler) M\d+$|sysmon$|template thread$", name)
+               for name, detail in zip(names, others) if detail.startswith("no goroutine")), names
     if "cgo" in mode:
         assert sum(detail == "C thread" for detail in others) >= 1
         assert sum(detail.startswith("C code called by goroutine") for detail in others) == 1
@@ -199,7 +213,7 @@ def test_more_goroutines_than_are_listed(session, programs):
     gdb.monitor("set max-goroutines 5")
     gdb.cont()
     gdb.expect_breakpoint_stop("main.tick")
-    assert len(gdb.threads()) <= 6
+    assert len([row for row in gdb.threads().values() if int(row["target-id"].split(".")[1].split()[0]) < 1 << 30]) <= 6
     gdb.kill()
 
 
@@ -257,8 +271,9 @@ def test_ids_over_the_wire(serve, new_rsp, programs):
     assert b"thread:p%x.1;" % pid in stop
     assert rsp.ask("qC") == b"QCp%x.1" % pid
     ids = rsp.ask("qfThreadInfo")[1:].split(b",")
-    assert len(ids) == 4
-    waiting = ids[-1].decode()
+    goroutines = [thread.decode() for thread in ids if int(thread.split(b".")[1], 16) < 1 << 30]
+    assert len(goroutines) == 4
+    waiting = goroutines[-1]
     assert rsp.ask("T" + waiting) == b"OK"
     assert rsp.ask(f"Tp{pid:x}.7777777") == b"E01"
     assert b"chan receive" in bytes.fromhex(rsp.ask("qThreadExtraInfo," + waiting).decode())

@@ -14,6 +14,7 @@ struct tally {
 	size_t from[GO_REGS_SIGNAL + 1];
 	size_t ends[GO_UNWIND_BROKEN + 1];
 	size_t goroutines, stops, through;
+	size_t duties[GO_DUTY_TEMPLATE + 1];
 };
 
 static struct go_frame frames[FRAMES];
@@ -98,6 +99,9 @@ static void check_thread(struct round *r, size_t i)
 	assert_true(t->tid == task->tid || (t->tid == 0 && !t->g.g));
 	if (t->where == GO_WHERE_GO)
 		assert_true(at.sp >= t->g.stack_lo && at.sp < t->g.stack_hi);
+	assert_true(t->m_id >= 0 && t->m_id < LIVE_TASKS_MAX);
+	if (t->where == GO_WHERE_SYSTEM && !t->g.g)
+		r->t->duties[go_thread_duty(r->m, t, &at)]++;
 	enum go_unwind_end end = go_unwind_thread(r->m, t, &at, frames, FRAMES, &count);
 	/* Code of C and of the vdso has no function table; all else leads somewhere. */
 	bool in_go = count && frames[count - 1].at.function;
@@ -183,6 +187,9 @@ static void check_under_load(const char *path)
 	fflush(stdout);
 	assert_true(t.where[GO_WHERE_GO] > 0 && t.where[GO_WHERE_SYSTEM] > 0);
 	assert_true(t.from[GO_REGS_THREAD] > 0 && t.from[GO_REGS_SAVED] > 0);
+	/* There is one, which stands in a handler at times but for ever in no other guise. */
+	assert_true(t.duties[GO_DUTY_SYSMON] <= t.stops && t.duties[GO_DUTY_SYSMON] >= t.stops / 2);
+	assert_true(t.duties[GO_DUTY_IDLE] > 0);
 	if (is_cgo(path)) {
 		assert_true(t.where[GO_WHERE_C] >= t.stops);
 		assert_true(t.where[GO_WHERE_NOT_GO] >= t.stops);
