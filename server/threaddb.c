@@ -16,9 +16,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/procfs.h>
+#include <sys/stat.h>
 #include <thread_db.h>
 
-#define DEFAULT_PATH "$sdir"
+#define DEFAULT_PATH "$sdir:$pdir"
 #define LIBRARY      "libthread_db.so.1"
 
 enum { SYMBOLS_MAX = 512 };
@@ -30,6 +31,7 @@ struct ps_prochandle {
 
 struct library {
 	void *handle;
+	int fd; /* of one loaded by its descriptor, which the loader knows it by; else 0 */
 	const char **(*symbol_list)(void);
 	td_err_e (*ta_new)(struct ps_prochandle *, td_thragent_t **);
 	td_err_e (*ta_delete)(td_thragent_t *);
@@ -105,6 +107,35 @@ static bool is_c_library(const char *path)
 	       !strncmp(name, "libpthread", 10);
 }
 
+/* It would run with our rights: nobody else may have written it. */
+static bool is_trusted(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+	       (st.st_uid == 0 || st.st_uid == geteuid()) && !(st.st_mode & (S_IWGRP | S_IWOTH));
+}
+
+/* A library that the debuggee names. */
+static bool try_foreign(struct library *lib, const char *path)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	char opened[64];
+
+	if (fd < 0)
+		return false;
+	if (!search_path && !is_trusted(fd)) {
+		log_debug(LOG_IMAGE, "%s is not loaded: others than root and us can write it",
+			  path);
+		return false;
+	}
+	snprintf(opened, sizeof(opened), "/proc/self/fd/%d", fd);
+	if (!try_library(lib, opened))
+		return false;
+	lib->fd = steal_fd(&fd);
+	return true;
+}
+
 static bool try_beside(void *ctx, const struct linkmap_object *o)
 {
 	struct library *lib = ctx;
@@ -115,7 +146,7 @@ static bool try_beside(void *ctx, const struct linkmap_object *o)
 	const char *slash = strrchr(o->name, '/');
 	snprintf(path, sizeof(path), "%.*s/%s", slash ? (int)(slash - o->name) : 0, o->name,
 		 LIBRARY);
-	return !try_library(lib, path);
+	return !try_foreign(lib, path);
 }
 
 static bool load_library(struct library *lib, struct inferior *inf)
@@ -178,6 +209,8 @@ void threaddb_free(struct threaddb *db)
 		db->lib.ta_delete(db->agent);
 	if (db->lib.handle)
 		dlclose(db->lib.handle);
+	if (db->lib.fd)
+		close(db->lib.fd);
 	free(db->symbols);
 	free(db->refused);
 	free(db);

@@ -5,8 +5,9 @@
  * calls back for symbols, memory and registers. Symbols come from the program's files as the server sees them; what these do
  * not have the client is asked for, one name per qSymbol packet.
  *
- * $sdir in the path is the system's library folder, $pdir the folder of the program's own C library. $pdir is not in the default
- * path: a library named by the debuggee would run with the server's rights.
+ * $sdir in the path is the system's library folder, $pdir the folder of the program's own C library. The default is $sdir:$pdir.
+ * A library the debuggee names would run with the server's rights: unless the user has set a path, it is loaded only when root or
+ * the server's user owns it and nobody else may write it.
  */
 #ifndef STOPGO_THREADDB_H
 #define STOPGO_THREADDB_H

@@ -38,7 +38,19 @@ def test_libthread_db_search_path(serve, new_gdb, programs):
     gdb = new_gdb()
     gdb.cli("set auto-solib-add off")
     gdb.connect(server)
+    assert "`$sdir:$pdir'" in gdb.monitor("show libthread-db-search-path")
     gdb.monitor("set libthread-db-search-path /lib/x86_64-linux-gnu")
+    gdb.kill()
+
+
+@pytest.mark.stopgo_only
+def test_libthread_db_beside_the_programs_library(serve, new_gdb, programs):
+    """gdbserver reads over $pdir."""
+    gdb = new_gdb()
+    gdb.connect(serve.launch(programs.c("tls")))
+    gdb.monitor("set libthread-db-search-path /nonexistent:$pdir")
+    gdb.run_to("together")
+    assert gdb.value("local") == 1
     gdb.kill()
 
 
