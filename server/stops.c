@@ -137,6 +137,16 @@ static void expedite(struct session *s, struct inferior *inf, int64_t id, struct
 	}
 }
 
+/* The processor is read from /proc: not at each of a hundred thousand single steps, but at the end of those that make a line. */
+static bool tells_core(struct inferior *inf, int64_t id, enum stop_reply_reason reason)
+{
+	if (reason != STOP_REASON_TRACE)
+		return true;
+	pid_t tid = threadview_tid_of(inf->view, id);
+	const struct thread_note *note = tid ? inferior_note(inf, tid) : NULL;
+	return note && note->doing.action == RESUME_RANGE;
+}
+
 static void put_stopped(struct session *s, struct inferior *inf, int64_t id, struct stop_reply *sr,
 			struct buf *b)
 {
@@ -148,8 +158,7 @@ static void put_stopped(struct session *s, struct inferior *inf, int64_t id, str
 	expedite(s, inf, id, &e);
 	sr->regs = e.regs;
 	sr->nregs = e.count;
-	/* The processor is read from /proc: not at each of a hundred thousand steps. */
-	if (sr->reason != STOP_REASON_TRACE && threadview_describe(inf->view, id, &about) == 0)
+	if (tells_core(inf, id, sr->reason) && threadview_describe(inf->view, id, &about) == 0)
 		sr->core = about.core;
 	if (sr->reason == STOP_REASON_EXEC) {
 		if (inf->target->ops->exe_path(inf->target, path, sizeof(path)) < 0)
