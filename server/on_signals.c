@@ -1,4 +1,5 @@
 #include "server/handlers.h"
+#include "protocol/signals.h"
 
 #include <string.h>
 
@@ -14,14 +15,18 @@ static void add_signal(sigset_t *set, int signo)
 	memcpy(set, &bits, sizeof(bits));
 }
 
-/* "e;10;14"; numbers without a Linux signal are passed over. */
+/*
+ * "e;10;14"; numbers without a Linux signal are passed over, and those that no stop is told with: GDB has two numbers for 29, SIGIO
+ * and SIGPOLL, and what its user says of the second is not said of the first.
+ */
 static bool take_set(struct session *s, struct args *a, sigset_t *ret)
 {
 	sigemptyset(ret);
 	args_skip(a, ':');
 	while (args_left(a) && args_peek(a) != ' ') {
-		int signo = stop_reply_linux_signal((int)args_hex_max(a, 0xffff), &s->dialect);
-		if (signo > 0)
+		int number = (int)args_hex_max(a, 0xffff);
+		int signo = stop_reply_linux_signal(number, &s->dialect);
+		if (signo > 0 && stop_reply_signal(signals_to_gdb(signo), &s->dialect) == number)
 			add_signal(ret, signo);
 		if (args_left(a) && args_peek(a) != ' ')
 			args_skip(a, ';');
