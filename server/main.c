@@ -101,5 +101,6 @@ int main(int argc, char **argv)
 	int r = options_parse(argc, argv, &o, &err);
 	int code = r < 0 ? usage_error(&o, err.text) : act(&o);
 	options_fini(&o);
+	signals_die_as_asked();
 	return code;
 }

@@ -14,6 +14,7 @@ enum {
 	FATAL_STACK_SIZE = 64 * 1024,
 	FATAL_PATIENCE_MS = 1500, /* a busy machine may take its time to stop a thread */
 	DEADLINE_PATIENCE_MS = 400,
+	ORDERLY_WITHIN_MS = 1500,
 };
 
 static const int fatal[] = { SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE };
@@ -27,28 +28,47 @@ static struct {
 } watched = { .fd = -1 };
 
 static volatile sig_atomic_t deadline_code;
+static volatile sig_atomic_t
+	sent_fatal; /* somebody sent it: an orderly end, and then we die of it */
 
 /* ---- fatal ---- */
 
-static void on_fatal(int signo)
+static void die_of(int signo)
+{
+	signal(signo, SIG_DFL);
+	raise(signo); /* not blocked, so it is taken at once */
+}
+
+static void on_fatal(int signo, siginfo_t *si, void *context _unused_)
 {
 	static const char text[] = "stopgo: fatal signal; letting the debuggees go\n";
+	bool sent = si->si_code <= 0 && si->si_pid != getpid();
+
+	if (sent && watched.fd >= 0 && !sent_fatal) {
+		/* Nothing is broken in us. Should the loop not come to it (a watchdog's SIGABRT), the deadline does. */
+		sent_fatal = signo;
+		signals_deadline(ORDERLY_WITHIN_MS, 0);
+		raise(SIGTERM);
+		return;
+	}
 	ssize_t n = write(STDERR_FILENO, text, sizeof(text) - 1);
 	(void)n;
 	live_emergency(FATAL_PATIENCE_MS);
-	/* SA_RESETHAND: the default action is back, and as the signal is unblocked it is taken at once. */
-	raise(signo);
+	die_of(signo);
 }
 
-static void on_deadline(int signo _unused_)
+static void on_deadline(int signo _unused_, siginfo_t *si _unused_, void *context _unused_)
 {
 	live_emergency(DEADLINE_PATIENCE_MS);
+	if (sent_fatal)
+		die_of(sent_fatal);
 	_exit(deadline_code);
 }
 
-static void catch (int signo, void (*handler)(int signo), int flags)
+static void catch (int signo, void (*handler)(int signo, siginfo_t *si, void *context))
 {
-	struct sigaction sa = { .sa_handler = handler, .sa_flags = flags };
+	struct sigaction sa = { .sa_sigaction = handler,
+				.sa_flags = SA_ONSTACK | SA_NODEFER | SA_SIGINFO };
 	sigfillset(&sa.sa_mask);
 	for (size_t i = 0; i < ARRAY_SIZE(fatal); i++)
 		sigdelset(&sa.sa_mask, fatal[i]);
@@ -75,14 +95,14 @@ void signals_init(void)
 	signal(SIGPIPE, SIG_IGN);
 	sigaltstack(&alternate, NULL);
 	for (size_t i = 0; i < ARRAY_SIZE(fatal); i++)
-		catch (fatal[i], on_fatal, SA_ONSTACK | SA_RESETHAND | SA_NODEFER);
+		catch (fatal[i], on_fatal);
 }
 
 void signals_deadline(unsigned ms, int code)
 {
 	deadline_code = code;
 	if (ms)
-		catch (SIGALRM, on_deadline, SA_ONSTACK);
+		catch (SIGALRM, on_deadline);
 	struct itimerval timer = { .it_value = { .tv_sec = ms / 1000,
 						 .tv_usec = ms % 1000 * 1000 } };
 	setitimer(ITIMER_REAL, &timer, NULL);
@@ -119,4 +139,10 @@ void signals_unwatch(void)
 {
 	watch_stop(&watched.watch);
 	close_fdp(&watched.fd);
+}
+
+void signals_die_as_asked(void)
+{
+	if (sent_fatal)
+		die_of(sent_fatal);
 }

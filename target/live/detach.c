@@ -30,7 +30,10 @@ static void let_task_go(struct task *task)
 		task_clear_dregs(task);
 	(void)task_flush(task);
 
-	int signo = task_deferred(task, task_signal_at_detach(task));
+	task->how.signo = task_signal_at_detach(task);
+	task->has_pending = false;
+	task->told = (struct stop){ 0 };
+	int signo = task_deferred(task, task->how.signo);
 	int r = pt_detach(task->tid, signo);
 	if (r < 0 && r != -ESRCH)
 		log_debug(LOG_RUN, "%d: detach failed: %d", task->tid, r);

@@ -15,10 +15,12 @@
 #include "target/live/task.h"
 
 static struct live *the_live;
+static pid_t the_pid;
 
 void live_emergency_knows(struct live *live)
 {
 	the_live = live;
+	the_pid = getpid();
 }
 
 /* --- memory --- */
@@ -52,22 +54,50 @@ static void restore_memory(const struct swpoints *sw, int fd)
 	}
 }
 
+static bool is_known(const struct live *live, pid_t tid)
+{
+	for (const struct proc *p = live->procs; p; p = p->next) {
+		for (size_t i = 0; i < p->count; i++) {
+			if (p->tasks[i]->tid == tid)
+				return true;
+		}
+	}
+	return false;
+}
+
+/* Out of a copy that no step of its own has led to: a new task begins where its parent made it. */
+static void leave_scratch(const struct task *task, struct user_regs_struct *gp, uint64_t begin)
+{
+	if (begin && over_scratch_holds(task->proc->space, gp->rip))
+		gp->rip = begin;
+}
+
 /* A child that was just made, and that nobody has heard of: its copy of the memory has the int3s, its pc may be in our scratch page. */
 static void leave_child(const struct task *parent, uint64_t parent_rip)
 {
+	enum { TRIES = 100 };
 	struct user_regs_struct gp;
 	unsigned long child = 0;
 
-	if (pt_event_message(parent->tid, &child) < 0 || !child)
+	if (pt_event_message(parent->tid, &child) < 0 || !child ||
+	    is_known(parent->proc->live, (pid_t)child))
 		return;
 	int fd = open_memory((pid_t)child);
 	if (fd >= 0) {
 		restore_memory(&parent->proc->space->sw, fd);
 		close(fd);
 	}
-	if (pt_get_gp((pid_t)child, &gp) < 0 || !over_scratch_holds(parent->proc->space, gp.rip))
+	if (!parent->proc->space->scratch)
 		return;
-	gp.rip = parent_rip;
+	/* It stops before it executes anything. */
+	int r = pt_get_gp((pid_t)child, &gp);
+	for (int i = 0; i < TRIES && r == -ESRCH; i++) {
+		nanosleep(&(struct timespec){ .tv_nsec = 200000 }, NULL);
+		r = pt_get_gp((pid_t)child, &gp);
+	}
+	if (r < 0)
+		return;
+	leave_scratch(parent, &gp, parent_rip);
 	(void)pt_set_gp((pid_t)child, &gp);
 }
 
@@ -90,30 +120,30 @@ static bool is_trap(const siginfo_t *si)
 	return si->si_signo == SIGTRAP && !is_event(si) && si->si_code > 0;
 }
 
-/* It ran into an int3 that is no more: back onto what was under it. */
-static bool ran_into_ours(const struct task *task, const siginfo_t *si,
-			  const struct user_regs_struct *gp)
+/* What its stop means has been found out before: registers and signals are in our tables. */
+static bool is_judged(const struct task *task)
 {
-	const struct space *s = task->proc->space;
-
-	if (!is_trap(si) || si->si_code != SI_KERNEL || byte_at(s->memfd, gp->rip - 1) == INT3)
-		return false;
-	/* One whose stop we knew of has been moved back already. */
-	return task->state != TASK_STOPPED ||
-	       (swpoints_find(&s->sw, gp->rip - 1) && !swpoints_find(&s->sw, gp->rip));
+	return task->state == TASK_STOPPED && !task->fresh;
 }
 
-static int signal_of_stop(const struct task *task, const siginfo_t *si,
-			  const struct user_regs_struct *gp)
+/* It ran into an int3 that is no more. */
+static bool ran_into_ours(const struct task *task, const siginfo_t *si,
+			  const struct user_regs_struct *there)
 {
-	if (task->state == TASK_STOPPED)
+	return !is_judged(task) && !task->away && is_trap(si) && si->si_code == SI_KERNEL &&
+	       byte_at(task->proc->space->memfd, there->rip - 1) != INT3;
+}
+
+static int signal_of_stop(const struct task *task, const siginfo_t *si)
+{
+	if (is_judged(task))
 		return task_signal_at_detach(task);
 	if (is_event(si) || si->si_signo == (SIGTRAP | 0x80))
-		return 0;
-	/* The program's own traps are its own, those of a breakpoint, a step or a watchpoint are ours. */
-	if (is_trap(si) && si->si_code == SI_KERNEL)
-		return byte_at(task->proc->space->memfd, gp->rip - 1) == INT3 ? SIGTRAP : 0;
-	if (is_trap(si) && (task->stepping || task->dregs_used))
+		return task->away ? task_signal_at_detach(task) : 0;
+	/* The program's own traps are its own, those of a step, a breakpoint or a debug register are ours. */
+	if (is_trap(si) && task->away)
+		return task_signal_at_detach(task);
+	if (is_trap(si) && si->si_code != SI_KERNEL && (task->stepping || task->dregs_used))
 		return 0;
 	return si->si_signo;
 }
@@ -126,22 +156,30 @@ static void send_deferred(const struct task *task)
 	}
 }
 
-static void leave(struct task *task, struct user_regs_struct *gp, const siginfo_t *si)
+static void leave(struct task *task, const struct user_regs_struct *there, const siginfo_t *si)
 {
-	int signo = signal_of_stop(task, si, gp);
+	bool changed = task->gp_valid && task->gp_dirty;
+	struct user_regs_struct gp = task->away ? *task->away : changed ? task->gp : *there;
+	int signo = signal_of_stop(task, si);
 
-	if (task->over.kind == OVER_SLOT && !over_leave_copy(task, gp) && si->si_signo == signo &&
-	    si->si_code > 0)
-		signo = 0; /* a fault in the copy: the instruction will fault where it is */
-	if (ran_into_ours(task, si, gp)) {
-		gp->rip--;
+	if (ran_into_ours(task, si, there)) {
 		signo = 0;
+		if (!changed)
+			gp.rip = there->rip - 1;
+	} else if (task->over.kind == OVER_SLOT && !over_leave_copy(task, &gp) &&
+		   si->si_signo == signo && si->si_code > 0) {
+		signo = 0; /* a fault in the copy: the instruction will fault where it is */
 	}
-	if (is_birth(si) && task->state != TASK_STOPPED)
-		leave_child(task, gp->rip);
-	(void)pt_set_gp(task->tid, gp);
+	leave_scratch(task, &gp, task->start_rip);
+	if (is_birth(si) && !is_judged(task))
+		leave_child(task, gp.rip);
+	(void)pt_set_gp(task->tid, &gp);
 	(void)pt_set_dreg(task->tid, 7, 0);
 	send_deferred(task);
+	if (task->away && !is_judged(task) && task_signal_at_detach(task) != signo)
+		syscall(SYS_tkill, task->tid, task_signal_at_detach(task));
+	if (signo && is_event(si))
+		syscall(SYS_tkill, task->tid, signo); /* a restart out of this stop delivers none */
 	(void)pt_detach(task->tid, signo);
 	task->state = TASK_GONE;
 }
@@ -155,18 +193,16 @@ static bool try_leave(struct task *task)
 	if (task->state == TASK_GONE || task->state == TASK_ZOMBIE)
 		return true;
 	if (pt_get_gp(task->tid, &gp) < 0) {
-		if (task->state == TASK_STOPPED)
+		if (task->state == TASK_STOPPED && !task->away)
 			task->state = TASK_RUNNING; /* just restarted */
 		return pt_interrupt(task->tid) == -ESRCH && kill(task->tid, 0) < 0;
 	}
-	if (task->state == TASK_STOPPED && task->gp_valid && task->gp_dirty)
-		gp = task->gp;
 	if (pt_get_siginfo(task->tid, &si) < 0)
 		memset(&si, 0, sizeof(si));
 	/* The kernel looks at interrupts before signals: the trap of an int3 or of a step may still be queued (news.c). */
-	if (is_event(&si) && pt_trap_queued(task->tid)) {
-		(void)pt_set_gp(task->tid, &gp);
-		task->state = TASK_RUNNING;
+	if (is_event(&si) && (!is_judged(task) || task->away) && pt_trap_queued(task->tid)) {
+		if (!task->away)
+			task->state = TASK_RUNNING;
 		return pt_cont(task->tid, 0) < 0;
 	}
 	leave(task, &gp, &si);
@@ -197,7 +233,7 @@ void live_emergency(unsigned patience_ms)
 {
 	struct live *live = the_live;
 
-	if (!live)
+	if (!live || the_pid != getpid()) /* a child on its way to exec has no part in it */
 		return;
 	the_live = NULL;
 	for (struct proc *p = live->procs; p; p = p->next) {

@@ -26,10 +26,10 @@ void live_event(struct task *task, struct stop stop)
 {
 	struct user_regs_struct *gp;
 
+	task->pending_pc = task_gp(task, &gp) == 0 ? gp->rip : 0;
 	task->pending = stop;
 	task->has_pending = true;
 	task->interrupt_wanted = false;
-	task->pending_pc = task_gp(task, &gp) == 0 ? gp->rip : 0;
 	if (task->resumed)
 		live_queue(task);
 }

@@ -78,6 +78,7 @@ static int step_once(struct task *task, struct user_regs_struct *gp)
 			return -ESRCH;
 		if (waitpid(task->tid, &status, __WALL) < 0)
 			return -errno;
+		task->fresh = true;
 		r = pt_get_gp(task->tid, gp);
 		if (r < 0)
 			return r;
@@ -154,13 +155,17 @@ static int inject_in(struct task *task, long number, const uint64_t args[6], uin
 	gp.r8 = args[4];
 	gp.r9 = args[5];
 	gp.eflags &= ~UINT64_C(0x100);
+	task->away = &saved;
 	r = pt_set_gp(task->tid, &gp);
 	if (r == 0)
 		r = step_once(task, &gp);
-	if (r == -ESRCH)
+	if (r == -ESRCH) {
+		task->away = NULL;
 		return r;
-
+	}
 	(void)pt_set_gp(task->tid, &saved);
+	task->away = NULL;
+	task->fresh = false;
 	*have = saved;
 	task->gp_valid = true;
 	task->gp_dirty = false;

@@ -135,7 +135,7 @@ static void first_stop(struct task *task)
 
 static bool trap_may_follow(const struct task *task)
 {
-	return task->proc->space->sw.count || task->stepping || task->dregs_used;
+	return task->proc->space->patched || task->stepping || task->dregs_used;
 }
 
 static void task_stopped(struct task *task, struct news news)
@@ -143,6 +143,7 @@ static void task_stopped(struct task *task, struct news news)
 	struct live *live = task->proc->live;
 	bool was_new = task->state == TASK_NEW;
 
+	task->fresh = true;
 	task_set_state(task, TASK_STOPPED);
 	task->pstop = PSTOP_EVENT;
 	task->stop_signo = 0;
@@ -244,6 +245,9 @@ void live_news(struct live *live, pid_t tid, int status)
 		task_exited(task, news);
 	else if (news.kind != NEWS_CONTINUED)
 		task_stopped(task, news);
+	task = task_find(live, tid);
+	if (task)
+		task->fresh = false;
 	if (live->release_due && !live->stopping) {
 		live->release_due = false;
 		live_release(live, false);

@@ -376,10 +376,19 @@ static bool in_place_end(struct task *task)
 	return true;
 }
 
+/* insn_fixup(); but one that runs may have left its copy long ago, and then nothing is owed to it. */
+static int leave_copy(const struct over *over, struct user_regs_struct *gp,
+		      const struct insn_mem *mem)
+{
+	if (over->copy->mode == COPY_RUN && !insn_copy_holds(over->copy, gp->rip))
+		return 1;
+	return insn_fixup(over->copy, &over->entered, gp, mem);
+}
+
 bool over_leave_copy(struct task *task, struct user_regs_struct *gp)
 {
 	struct insn_mem mem = { .read = fix_read, .write = fix_write, .ctx = task->proc->space };
-	return insn_fixup(task->over.copy, &task->over.entered, gp, &mem) != 0;
+	return leave_copy(&task->over, gp, &mem) != 0;
 }
 
 /* Moves the task out of the slot; true: the instruction is behind it. */
@@ -390,16 +399,16 @@ static bool slot_end(struct task *task)
 	struct insn_mem mem = { .read = fix_read, .write = fix_write, .ctx = task->proc->space };
 	int r = -ESRCH;
 
-	task->over = (struct over){ 0 };
 	if (task_gp(task, &gp) == 0) {
-		bool left = over.copy->mode == COPY_RUN && !insn_copy_holds(over.copy, gp->rip);
-		r = left ? 1 : insn_fixup(over.copy, &over.entered, gp, &mem);
-		if (!left)
-			task_gp_changed(task);
+		struct user_regs_struct fixed = *gp;
+		r = leave_copy(&over, &fixed, &mem);
+		*gp = fixed;
+		task_gp_changed(task);
 		if (r < 0)
 			log_debug(LOG_RUN, "%d: out-of-line step of %#lx cannot be put right: %d",
 				  task->tid, (unsigned long)over.from, r);
 	}
+	task->over = (struct over){ 0 };
 	over_plan_unref(over.plan);
 	return r != 0;
 }

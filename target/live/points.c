@@ -29,10 +29,13 @@ static int put_in(struct space *s, struct swpoint *p)
 	static const uint8_t int3 = INT3;
 	size_t got;
 
-	if (space_read_raw(s, p->addr, &p->orig, 1, &got) < 0 ||
-	    space_write_raw(s, p->addr, &int3, 1) < 0)
+	if (space_read_raw(s, p->addr, &p->orig, 1, &got) < 0)
 		return -EFAULT;
-	p->inserted = true;
+	p->inserted = s->patched = true; /* first, so that it is taken out should we end here */
+	if (space_write_raw(s, p->addr, &int3, 1) < 0) {
+		p->inserted = false;
+		return -EFAULT;
+	}
 	p->seen_at = UINT64_MAX;
 	log_debug(LOG_POINTS, "int3 in at %#" PRIx64, p->addr);
 	return 0;
@@ -329,6 +332,7 @@ void task_write_dregs(struct task *task)
 	task->dregs_stale = false;
 	if (!dregs_in_use(d) && !task->dregs_used)
 		return;
+	task->dregs_used = true;
 	/* DR7 first to zero: the kernel checks an enabled slot's address and length together. */
 	int r = pt_set_dreg(task->tid, 7, 0);
 	for (int i = 0; i < DREGS_COUNT && r == 0 && dregs_in_use(d); i++)

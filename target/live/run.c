@@ -149,29 +149,29 @@ bool task_pending_stale(struct task *task)
 	return true;
 }
 
-static struct deferred_signal *defer(struct task *task, int signo)
+static void defer(struct task *task, int signo, const siginfo_t *si)
 {
 	struct deferred_signal *d = calloc(1, sizeof(*d));
 	if (!d)
-		return NULL;
+		return;
+	if (si)
+		d->info = *si;
+	d->have_info = si;
 	d->info.si_signo = signo;
 	struct deferred_signal **end = &task->deferred;
 	while (*end)
 		end = &(*end)->next;
 	*end = d;
-	return d;
+	task->fresh = false;
 }
 
 void task_defer_signal(struct task *task, int signo)
 {
-	struct deferred_signal *d = defer(task, signo);
 	siginfo_t si;
+	bool known = task->pstop == PSTOP_SIGNAL && pt_get_siginfo(task->tid, &si) == 0 &&
+		     si.si_signo == signo;
 
-	if (d && task->pstop == PSTOP_SIGNAL && pt_get_siginfo(task->tid, &si) == 0 &&
-	    si.si_signo == signo) {
-		d->info = si;
-		d->have_info = true;
-	}
+	defer(task, signo, known ? &si : NULL);
 }
 
 /* The kernel lets us queue what carries a value (sigqueue and its kin), and nothing that says it came from itself or from kill(2). */
@@ -193,15 +193,16 @@ void task_send(const struct task *task, const struct deferred_signal *d)
 int task_deferred(struct task *task, int signo)
 {
 	if (signo && task->pstop != PSTOP_SIGNAL) {
-		(void)defer(task, signo);
-		signo = 0;
+		defer(task, signo, NULL);
+		task->how.signo = signo = 0;
 	}
 	struct deferred_signal *head = task->deferred;
 	if (!signo && head && !head->sent && task->pstop == PSTOP_SIGNAL) {
+		task->how.signo = signo = head->info.si_signo;
+		task->deferred = head->next;
+		task->fresh = false;
 		if (head->have_info)
 			(void)pt_set_siginfo(task->tid, &head->info);
-		signo = head->info.si_signo;
-		task->deferred = head->next;
 		free(head);
 	}
 	for (struct deferred_signal *d = task->deferred; d; d = d->next) {
@@ -273,7 +274,7 @@ void task_start(struct task *task, enum task_start how, int signo)
 	if (r < 0 && r != -ESRCH)
 		log_debug(LOG_RUN, "%d cannot be started: %s", task->tid, strerror(-r));
 	task_set_state(task, TASK_RUNNING);
-	task->gp_valid = false;
+	task->gp_valid = task->fresh = false;
 	task->proc->space->starts++;
 	live->awaited = !live->awaited || live->awaited == task->tid ? task->tid : -1;
 }
@@ -286,10 +287,12 @@ void task_restart(struct task *task, int signo)
 	if (live->over_in_place && live->over_in_place != task &&
 	    live->over_in_place->proc->space == p->space) {
 		task->how.signo = signo; /* live_release() starts it when the breakpoint is back */
+		task->fresh = false;
 		return;
 	}
 	if (put_off(task)) {
 		task->how.signo = signo;
+		task->fresh = false;
 		return;
 	}
 	if (p->space->sw.changed && over_start_unwanted(task, signo))
@@ -301,6 +304,7 @@ void task_restart(struct task *task, int signo)
 		task_write_dregs(task);
 	if (signo || !holds_signals(task))
 		signo = task_deferred(task, signo);
+	task->how.signo = signo;
 	task->stepping = task->how.action != RESUME_CONT;
 	task->leaving_kernel = task->stepping && task->at_exec;
 	task_start(task,

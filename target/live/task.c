@@ -48,6 +48,7 @@ struct space *space_clone(struct space *s, pid_t pid)
 		copy->scratch = at;
 	}
 	copy->syscall_insn = s->syscall_insn;
+	copy->patched = s->patched;
 	return copy;
 }
 
@@ -265,6 +266,8 @@ int task_flush(struct task *task)
 {
 	if (!task->gp_dirty)
 		return 0;
+	task->fresh = false;
+	int r = pt_set_gp(task->tid, &task->gp);
 	task->gp_dirty = false;
-	return pt_set_gp(task->tid, &task->gp);
+	return r;
 }

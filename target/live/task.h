@@ -72,6 +72,8 @@ struct task {
 	enum task_state state;
 	enum task_pstop pstop;
 	int stop_signo;        /* PSTOP_SIGNAL: what is about to be delivered */
+	bool fresh; /* stopped by news that nobody has drawn conclusions from yet: the kernel alone knows why and where */
+	const struct user_regs_struct *away; /* it makes a system call for us: what it is to get back */
 	bool interrupt_sent;   /* a PTRACE_INTERRUPT of ours may still be on its way */
 	bool interrupt_wanted; /* the client asked for it */
 	bool interrupt_any;    /* ... of whichever thread: should this one end first, of another */
@@ -130,6 +132,7 @@ struct space {
 	uint64_t syscall_insn;   /* where a syscall instruction is; 0: not looked for yet */
 	bool shadow_known, shadow_stack;
 	struct block *blocks; /* what alloc() mapped */
+	bool patched; /* int3s have been in it: the trap of one may be on its way long after */
 };
 
 struct proc {

@@ -8,6 +8,7 @@ import pytest
 
 from driver import GONE, Driver
 from harness import process, wait
+from harness.server import Stopgo
 from stage import LIMIT, GoPuppet, Puppet, Seed, thread_of, times, wait_gone
 
 pytestmark = pytest.mark.stopgo_only("gdbserver leaves its breakpoints where they are")
@@ -40,11 +41,7 @@ def drive_until_killed(server, actor, seed, number):
     return driver
 
 
-# The fatal-signal handler loses a process once in several hundred moments: known, not solved.
-RARELY_LOSES = pytest.mark.xfail(strict=False, reason="once in several hundred moments the process is lost")
-
-
-@pytest.mark.parametrize("name", ORDERLY + tuple(pytest.param(n, marks=RARELY_LOSES) for n in FATAL))
+@pytest.mark.parametrize("name", ORDERLY + FATAL)
 @pytest.mark.parametrize("program", PUPPETS)
 def test_attached(made, programs, serve, program, name):
     actor = made.add(PUPPETS[program](programs))
@@ -62,6 +59,39 @@ def test_attached(made, programs, serve, program, name):
             print("\n".join(line[:200] for line in driver.transcript[-30:]))
             raise
         server.close()
+
+
+@pytest.mark.parametrize("program", PUPPETS)
+def test_crash(made, programs, program):
+    """The server crashes between any two system calls, its tables in whatever state."""
+    actor = made.add(PUPPETS[program](programs))
+    library = programs.lib("crash", ("-ldl",))
+    crashed = 0
+    seed = Seed()
+    for moment in range(times(2 * MOMENTS)):
+        number = int(2 ** (4 + 6 * seed.random()))
+        print(f"moment {moment}: call {number}")
+        server = made.add(Stopgo(("--once", "--attach", "127.0.0.1:0", actor.pid), listens=False, preexec_fn=no_core,
+                                 env={"LD_PRELOAD": library, "CRASH_AT": str(number)}))
+        driver = None
+        try:
+            server.wait_listening()
+            driver = made.add(Driver(server.port, actor, seed, non_stop=seed.random() < 0.25))
+            driver.begin()
+            driver.drive(time.monotonic() + 1)
+        except GONE + (wait.TimedOut,):
+            pass
+        if driver:
+            driver.close()
+        # One that never makes that many calls ends when its client goes.
+        crashed += wait_gone(server) == -signal.SIGSEGV
+        try:
+            actor.assert_untouched()
+        except Exception:
+            print("\n".join(line[:200] for line in driver.transcript[-30:]) if driver else "not even attached")
+            raise
+        server.close()
+    assert crashed > times(MOMENTS)
 
 
 @pytest.mark.parametrize("name", ORDERLY + FATAL)
