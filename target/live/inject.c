@@ -61,9 +61,11 @@ int task_leave_kernel(struct task *task)
 static int step_once(struct task *task, struct user_regs_struct *gp)
 {
 	uint64_t behind = gp->rip + sizeof(syscall_insn);
+	int stop = 0;
 
 	for (int tries = 0; tries < 100; tries++) {
-		int status, r = pt_step(task->tid, 0);
+		int status, r = pt_step(task->tid, stop);
+		stop = 0;
 		if (r < 0)
 			return r;
 		/* Its end, if that is what comes, is left for whoever collects. */
@@ -86,7 +88,10 @@ static int step_once(struct task *task, struct user_regs_struct *gp)
 			return 0;
 		if (status >> 16 == 0 && WSTOPSIG(status) != SIGTRAP) {
 			task->pstop = PSTOP_SIGNAL;
-			task_defer_signal(task, WSTOPSIG(status));
+			if (task_job_control(task, WSTOPSIG(status)))
+				stop = WSTOPSIG(status), task->stop_taken = true;
+			else
+				task_defer_untold(task, WSTOPSIG(status));
 		}
 	}
 	return -EAGAIN;
@@ -155,6 +160,7 @@ static int inject_in(struct task *task, long number, const uint64_t args[6], uin
 	gp.r8 = args[4];
 	gp.r9 = args[5];
 	gp.eflags &= ~UINT64_C(0x100);
+	task->stop_taken |= task->pstop == PSTOP_GROUP && !task->defies_stop;
 	task->away = &saved;
 	r = pt_set_gp(task->tid, &gp);
 	if (r == 0)
@@ -181,10 +187,20 @@ static int inject_in(struct task *task, long number, const uint64_t args[6], uin
 	return 0;
 }
 
+/*
+ * Signals of job control stop the process only out of the stop they came with: the kernel forgets them there when SIGCONT comes, and
+ * takes them for fresh out of any later one.
+ */
+static bool holds_stop(const struct task *task)
+{
+	return task->pstop == PSTOP_SIGNAL && task->stop_signo &&
+	       task_job_control(task, task->stop_signo);
+}
+
 static struct task *able_task(struct proc *p)
 {
 	for (size_t i = 0; i < p->count; i++) {
-		if (outside_kernel(p->tasks[i]))
+		if (outside_kernel(p->tasks[i]) && !holds_stop(p->tasks[i]))
 			return p->tasks[i];
 	}
 	for (size_t i = 0; i < p->count; i++) {

@@ -43,6 +43,11 @@ static bool deferred_arrived(struct task *task, int signo)
 	else
 		d->info = si;
 	d->have_info = true;
+	if (d->untold && !task_passes_signal(task, signo)) {
+		*at = d->next;
+		free(d);
+		return false;
+	}
 	if (task->resumed && !task->proc->live->stopping) {
 		*at = d->next;
 		free(d);
@@ -193,19 +198,19 @@ static void task_stopped(struct task *task, struct news news)
 		 * the int3 and the SIGTRAP still to come. Started now it executes nothing and stops again with that SIGTRAP.
 		 */
 		if (trap_may_follow(task) && pt_trap_queued(task->tid)) {
+			task->stop_taken |= news.kind == NEWS_GROUP_STOP && !task->defies_stop;
 			task_start(task, START_CONT, 0);
 			task->interrupt_sent = true;
 			break;
 		}
 		if (news.kind == NEWS_GROUP_STOP)
 			task->pstop = PSTOP_GROUP;
+		else
+			task->defies_stop = false;
 		if (task->interrupt_wanted)
 			live_event(task, (struct stop){ .kind = STOP_INTERRUPT });
 		else if (live->stopping || !task->resumed)
 			break;
-		else if (news.kind == NEWS_GROUP_STOP)
-			task_start(task, START_LISTEN,
-				   0); /* it stays in its job-control stop until SIGCONT */
 		else
 			task_go(task);
 		break;

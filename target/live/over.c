@@ -437,9 +437,11 @@ static bool slot_news(struct task *task, const struct news *news)
 		over_plan_unref(over.plan);
 		if (done)
 			task->pass_valid = false;
-		/* One that came from outside waits until the instruction is done. */
-		if (!done && task->resumed && !task->proc->live->stopping &&
-		    pt_get_siginfo(task->tid, &si) == 0 && si.si_code <= 0) {
+		/* One that came from outside and passes waits until the instruction is done. The instruction waits for the others. */
+		if (!done && task_passes_signal(task, news->value) &&
+		    !task_job_control(task, news->value) && task->resumed &&
+		    !task->proc->live->stopping && pt_get_siginfo(task->tid, &si) == 0 &&
+		    si.si_code <= 0) {
 			task->pstop = PSTOP_SIGNAL;
 			task_defer_signal(task, news->value);
 			task_restart(task, 0);

@@ -86,6 +86,16 @@ bool proc_has_shadow_stack(pid_t pid)
 	return word && (!end || word < end);
 }
 
+bool proc_catches(pid_t pid, int signo)
+{
+	char path[64], text[8192];
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	if (read_file(path, text, sizeof(text)) <= 0)
+		return false;
+	const char *caught = strstr(text, "SigCgt:");
+	return caught && strtoull(caught + 7, NULL, 16) >> (signo - 1) & 1;
+}
+
 int live_thread_info(struct target *t, pid_t tid, struct thread_info *ret)
 {
 	struct task *task = proc_task(proc_of(t), tid);

@@ -102,9 +102,21 @@ static bool is_deferred(const struct task *task, int signo)
 	return d;
 }
 
+bool task_job_control(const struct task *task, int signo)
+{
+	switch (signo) {
+	case SIGSTOP: return true;
+	case SIGTSTP:
+	case SIGTTIN:
+	case SIGTTOU:
+	case SIGCONT: return !proc_catches(task->proc->base.pid, signo);
+	default: return false;
+	}
+}
+
 bool task_hold_signal(struct task *task, int signo)
 {
-	if (!holds_signals(task))
+	if (!holds_signals(task) || task_job_control(task, signo))
 		return false;
 	/* As in the kernel, one that waits already is not queued twice. */
 	if (!is_deferred(task, signo))
@@ -174,6 +186,16 @@ void task_defer_signal(struct task *task, int signo)
 	defer(task, signo, known ? &si : NULL);
 }
 
+void task_defer_untold(struct task *task, int signo)
+{
+	task_defer_signal(task, signo);
+	struct deferred_signal *d = task->deferred;
+	while (d && d->next)
+		d = d->next;
+	if (d)
+		d->untold = true;
+}
+
 /* The kernel lets us queue what carries a value (sigqueue and its kin), and nothing that says it came from itself or from kill(2). */
 void task_send(const struct task *task, const struct deferred_signal *d)
 {
@@ -197,7 +219,7 @@ int task_deferred(struct task *task, int signo)
 		task->how.signo = signo = 0;
 	}
 	struct deferred_signal *head = task->deferred;
-	if (!signo && head && !head->sent && task->pstop == PSTOP_SIGNAL) {
+	if (!signo && head && !head->sent && !head->untold && task->pstop == PSTOP_SIGNAL) {
 		task->how.signo = signo = head->info.si_signo;
 		task->deferred = head->next;
 		task->fresh = false;
@@ -273,10 +295,29 @@ void task_start(struct task *task, enum task_start how, int signo)
 	/* ESRCH: killed while it was stopped. Its status is on the way, so it counts as running. */
 	if (r < 0 && r != -ESRCH)
 		log_debug(LOG_RUN, "%d cannot be started: %s", task->tid, strerror(-r));
+	if (signo && task_job_control(task, signo))
+		task->defies_stop = false;
 	task_set_state(task, TASK_RUNNING);
 	task->gp_valid = task->fresh = false;
 	task->proc->space->starts++;
 	live->awaited = !live->awaited || live->awaited == task->tid ? task->tid : -1;
+}
+
+/*
+ * Out of the very stop it came with, before the breakpoint is stepped over. Whether the process stops or has been continued since, we
+ * hear of it before anything is executed.
+ */
+static void take_stop(struct task *task, int signo)
+{
+	task->how.signo = signo;
+	if (task->dregs_stale)
+		task_write_dregs(task);
+	(void)task_flush(task);
+	(void)pt_interrupt(task->tid);
+	task->stepping = false;
+	task_start(task, START_CONT, signo);
+	task->interrupt_sent = true;
+	task->how.signo = 0;
 }
 
 void task_restart(struct task *task, int signo)
@@ -298,6 +339,24 @@ void task_restart(struct task *task, int signo)
 	if (p->space->sw.changed && over_start_unwanted(task, signo))
 		return;
 	space_sync(p->space);
+	struct deferred_signal *head = task->deferred;
+	if (!signo && head && !head->sent && task->pass_valid && task->pstop == PSTOP_SIGNAL &&
+	    task_job_control(task, head->info.si_signo))
+		signo = task_deferred(task, 0);
+	if (task->stop_taken) {
+		task->stop_taken = false;
+		if (signo && task->pass_valid && !task_job_control(task, signo)) {
+			task_defer_signal(task, signo);
+			signo = 0;
+		}
+		take_stop(task, signo ? task_deferred(task, signo) : 0);
+		return;
+	}
+	if (signo && task->pass_valid && task->pstop == PSTOP_SIGNAL &&
+	    task_job_control(task, signo)) {
+		take_stop(task, signo);
+		return;
+	}
 	if (task->pass_valid && over_start(task, signo))
 		return;
 	if (task->dregs_stale)
@@ -334,7 +393,13 @@ void task_go(struct task *task)
 		live_queue(task);
 		return;
 	}
-	task_restart(task, task->how.signo);
+	/* It stays in its job-control stop until SIGCONT, or until its client has it run. */
+	if (task->pstop == PSTOP_GROUP && !task->defies_stop) {
+		(void)task_flush(task);
+		task_start(task, START_LISTEN, 0);
+	} else {
+		task_restart(task, task->how.signo);
+	}
 }
 
 void live_release(struct live *live, bool hidden_only)
@@ -473,6 +538,8 @@ static bool mark_resumed(struct live *live, size_t *ret_leads)
 		struct task *task = live->marked[i];
 		task_set_resumed(task, true);
 		task->interrupt_wanted = false;
+		task->defies_stop |= task->pstop == PSTOP_GROUP || task->stop_taken;
+		task->stop_taken = false;
 		pass_internal_point(task);
 		task->leads = task->told.kind != STOP_NONE || task->how.action != RESUME_CONT;
 		*ret_leads += task->leads;
@@ -626,6 +693,8 @@ static int run_interrupt(struct target *t, pid_t tid)
 		return -ESRCH;
 	if (can_be_interrupted(task))
 		interrupt_task(task, !tid);
+	else if (task->resumed && task->state == TASK_STOPPED && !task->has_pending)
+		task->interrupt_wanted = true; /* it waits for somebody's step in place */
 	return 0;
 }
 

@@ -61,6 +61,7 @@ struct deferred_signal {
 	siginfo_t info;
 	bool have_info; /* else the kernel makes one up */
 	bool sent;      /* on its way; passed when it arrives */
+	bool untold;    /* ... unless the client wants to hear of it, which it could not when it came */
 	struct deferred_signal *next;
 };
 
@@ -84,6 +85,8 @@ struct task {
 	bool queued;   /* in the tracer's event queue */
 	bool stepping; /* last restarted by PTRACE_SINGLESTEP */
 	bool in_kernel; /* stands inside a system call: a step ends on the way out of it, nothing executed */
+	bool defies_stop; /* its client has it run although its process is in a job-control stop */
+	bool stop_taken; /* it ran on behalf of us in a job-control stop, which it is to go back to */
 	bool at_exec; /* ... of execve: the first step of a new program shall execute something */
 	bool leaving_kernel; /* that first step is under way */
 	bool vforking;       /* waits in the kernel for its vfork child */
@@ -337,9 +340,14 @@ void task_restart_step(struct task *task);
 void task_syscall_stop(struct task *task);
 /* Puts the signal it stopped with aside until it next starts. */
 void task_defer_signal(struct task *task, int signo);
+/* ... and then it is as if it had come only then. */
+void task_defer_untold(struct task *task, int signo);
 /* The same for one that passes, if the step under way is to see none; false: it is to be delivered. */
 bool task_hold_signal(struct task *task, int signo);
 bool task_steps_openly(const struct task *task);
+/* SIGSTOP and the like, and SIGCONT, which the program leaves to the kernel. Delivered where it came and never sent anew: by then the
+ * process may have been continued, or stopped. */
+bool task_job_control(const struct task *task, int signo);
 /* Delivered without a stop. */
 bool task_passes_signal(struct task *task, int signo);
 /* Sends it with what came with it, as far as the kernel allows. */
@@ -409,5 +417,7 @@ char proc_state(pid_t pid, pid_t tid);
 pid_t proc_face(struct proc *p);
 /* The process has switched user shadow stacks on (x86 CET). */
 bool proc_has_shadow_stack(pid_t pid);
+/* The program has a handler for the signal. */
+bool proc_catches(pid_t pid, int signo);
 
 #endif
