@@ -401,3 +401,19 @@ bool conn_peer_gone(const struct conn *c)
 	return c->state == CONN_BROKEN ||
 	       (poll(&p, 1, 0) == 1 && p.revents & (POLLRDHUP | POLLHUP | POLLERR));
 }
+
+/* Nothing else is sent by a client that waits for a reply; where nobody can look ahead, any byte is the one. */
+bool conn_calls(const struct conn *c)
+{
+	struct pollfd p = { .fd = c->in_fd, .events = POLLIN | POLLRDHUP };
+	uint8_t next[256];
+
+	if (conn_peer_gone(c))
+		return true;
+	if (poll(&p, 1, 0) != 1)
+		return false;
+	if (!c->socket)
+		return true;
+	ssize_t n = recv(c->in_fd, next, sizeof(next), MSG_PEEK | MSG_DONTWAIT);
+	return n == 0 || (n > 0 && memchr(next, 0x03, (size_t)n));
+}

@@ -46,6 +46,9 @@ void conn_set_rle(struct conn *c, bool on);
 /* The other end has hung up, though closed() is still to come. */
 bool conn_peer_gone(const struct conn *c);
 
+/* While the loop stands still for the sake of a packet: the client has hung up, or calls for an end of that with 0x03, which stays to be read. */
+bool conn_calls(const struct conn *c);
+
 /* Reads no more, writes what is queued (for at most a second), then closed(). */
 void conn_flush_close(struct conn *c);
 

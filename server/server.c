@@ -131,6 +131,12 @@ static void on_end_signal(void *ctx, int signo)
 	stop_now(l, EXIT_ENDED);
 }
 
+bool server_is_called(const struct server *srv)
+{
+	const struct life *l = (const struct life *)srv;
+	return signals_waiting() || (l->conn && conn_calls(l->conn));
+}
+
 static void on_linger(void *ctx)
 {
 	struct life *l = ctx;

@@ -49,6 +49,9 @@ void server_inferior_gone(struct server *srv);
 int server_launch(struct server *srv, const struct launch *how, struct target **ret,
 		  struct err *err);
 
+/* The client or a signal wants us back while a packet is being served. */
+bool server_is_called(const struct server *srv);
+
 /* Checks, seizes and says so ("Attached; pid = N"). Nothing is stopped. The caller takes the target over. */
 int server_attach(struct server *srv, pid_t pid, struct target **ret, struct err *err);
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/signalfd.h>
@@ -133,6 +134,12 @@ int signals_watch(struct loop *loop, void (*end)(void *ctx, int signo), void *ct
 	watched.ctx = ctx;
 	watch_start(loop, &watched.watch, fd, LOOP_READ, on_signal, NULL);
 	return 0;
+}
+
+bool signals_waiting(void)
+{
+	struct pollfd p = { .fd = watched.fd, .events = POLLIN };
+	return watched.fd >= 0 && poll(&p, 1, 0) == 1;
 }
 
 void signals_unwatch(void)

@@ -12,6 +12,8 @@
 #ifndef STOPGO_SIGNALS_H
 #define STOPGO_SIGNALS_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 
 struct loop;
@@ -22,6 +24,8 @@ void signals_init(void);
 /* From now on the orderly ones do not kill us but are told. 0 or a negative errno. */
 int signals_watch(struct loop *loop, void (*end)(void *ctx, int signo), void *ctx, struct err *err);
 void signals_unwatch(void);
+/* One has come, and the loop has not. */
+bool signals_waiting(void);
 
 /* In ms milliseconds: lets everything go as after a fatal signal and exits with code. 0 milliseconds: not after all. */
 void signals_deadline(unsigned ms, int code);

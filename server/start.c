@@ -77,10 +77,19 @@ static int launch_in_pty(struct server *srv, const struct launch *how, struct ta
 	return 0;
 }
 
-int server_launch(struct server *srv, const struct launch *how, struct target **ret,
+static bool keep_waiting(void *ctx)
+{
+	return !server_is_called(ctx);
+}
+
+int server_launch(struct server *srv, const struct launch *given, struct target **ret,
 		  struct err *err)
 {
+	struct launch patient = *given, *how = &patient;
 	struct target *t;
+
+	patient.keep_waiting = keep_waiting;
+	patient.ctx = srv;
 	int r = needs_pty(srv, how) ? launch_in_pty(srv, how, &t, err)
 				    : srv->tracer->ops->launch(srv->tracer, how, &t, err);
 	if (r < 0)

@@ -224,6 +224,10 @@ struct launch {
 	bool         aslr;          /* false: address randomisation off */
 	bool         new_session;   /* setsid() */
 	bool         close_fds;     /* of what we inherited the program gets 0, 1 and 2 only */
+	/* Asked now and then while the program has not been reached yet (a wrapper that waits, a FIFO nobody opens). False: -EINTR, and what
+	 * was started is killed. NULL: wait for ever. */
+	bool       (*keep_waiting)(void *ctx);
+	void        *ctx;
 };
 
 /* Which internal news become events. All off at birth. */

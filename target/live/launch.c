@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "target/live/live_target.h"
 #include "target/live/task.h"
+#include "target/live/tick.h"
 
 /* What we were started with, before anybody blocked or ignored a signal: what a program of ours is to start with. */
 static sigset_t mask_at_birth;
@@ -135,20 +136,37 @@ static _Noreturn void child(const struct launch *how, const char *line, int go_f
 	child_fails(error_fd, "execve");
 }
 
+static bool given_up(const struct launch *how, unsigned *asked)
+{
+	enum { ASK_MS = 20 };
+
+	if (!how->keep_waiting || tick_count() - *asked < ASK_MS)
+		return false;
+	*asked = tick_count();
+	return !how->keep_waiting(how->ctx);
+}
+
 /* Lets the new process run through execs; 0 when the last one has happened. */
-static int start_up(struct proc *p, int execs, struct err *err)
+static int start_up(struct proc *p, const struct launch *how, struct err *err)
 {
 	struct live *live = p->live;
+	int execs = 1 + how->shell + (how->wrapper && how->wrapper[0]);
+	unsigned asked = tick_count();
 
 	p->starting = true;
 	while (execs > 0) {
 		int status;
-		pid_t tid = waitpid(p->base.pid, &status, __WALL);
-		if (tid < 0 && errno == EINTR)
+		pid_t tid = tick_wait(p->base.pid, &status);
+		if (tid == 0 && given_up(how, &asked)) {
+			(void)live_kill(&p->base);
+			return err_set(err, -EINTR, "'%s' was given up: it has not begun yet",
+				       how->argv[0]);
+		}
+		if (tid == 0)
 			continue;
 		if (tid < 0)
-			return err_set(err, -errno, "cannot wait for process %d: %s", p->base.pid,
-				       strerror(errno));
+			return err_set(err, tid, "cannot wait for process %d: %s", p->base.pid,
+				       strerror(-tid));
 		live_news(live, tid, status);
 		if (p->gone) {
 			struct target_event ev = { .stop.kind = STOP_NONE };
@@ -246,7 +264,7 @@ int live_launch(struct tracer *tr, const struct launch *how, struct target **ret
 		sigaction(SIGTTOU, &old, NULL);
 	}
 
-	r = start_up(p, 1 + how->shell + (how->wrapper && how->wrapper[0]), err);
+	r = start_up(p, how, err);
 	if (r < 0) {
 		struct child_error e;
 		if (read(error_read, &e, sizeof(e)) == (ssize_t)sizeof(e))
