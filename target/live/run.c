@@ -336,7 +336,7 @@ void task_restart(struct task *task, int signo)
 		task->fresh = false;
 		return;
 	}
-	if (p->space->sw.changed && over_start_unwanted(task, signo))
+	if (p->space->sw.changed && !task->stop_taken && over_start_unwanted(task, signo))
 		return;
 	space_sync(p->space);
 	struct deferred_signal *head = task->deferred;
