@@ -24,6 +24,7 @@ void gview_free(struct gview *gv)
 	free(gv->seen);
 	free(gv->gs);
 	free(gv->ids);
+	free(gv->choice.g);
 	free(gv->big);
 	free(gv->shown);
 	free(gv);

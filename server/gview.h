@@ -8,7 +8,8 @@
  * Listed: every goroutine but the runtime's own, at most policy->max_goroutines: the one that stopped, those that run, then the
  *         newest; and every OS thread that runs none of them. Whatever lives can be asked for, listed or not.
  * Cost:   nothing is read before somebody asks, and once a stop. One thread's goroutine costs four reads, a listing a batch a
- *         few hundred goroutines. gview_resumed() forgets.
+ *         few hundred goroutines. gview_resumed() forgets. Of more goroutines than can be listed the choice is made anew only so
+ *         often that it takes a thirtieth of the time; in between those chosen are read again, and those made since.
  *
  * Used by threadview.c, which joins it with the view of OS threads, and by what follows goroutines (gstep.h) and tells of them
  * (monitor_go.h).

@@ -51,6 +51,14 @@ struct gview {
 	size_t n_ids, ids_room;
 	size_t left_out;
 
+	/* Of the goroutines when there are more than are listed; outlives the stop. */
+	struct {
+		uint64_t *g;
+		size_t count, room, limit;
+		size_t of, seen;   /* what go_count() was; how many could have been listed */
+		uint64_t again_ns; /* chosen anew from then on */
+	} choice;
+
 	int64_t preferred;
 	struct big_id *big;
 	size_t n_big, big_room;

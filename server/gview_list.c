@@ -5,6 +5,10 @@
 #include <string.h>
 #include <time.h>
 
+enum { CHOOSE_SHARE = 30 };
+
+static const uint64_t choose_max_ns = UINT64_C(2000000000);
+
 /*
  * The chosen ones while all are walked: a heap with the least wanted on top, so that a million goroutines cost the memory of as
  * many as are listed.
@@ -157,6 +161,68 @@ static int number(struct gview *gv)
 	return r;
 }
 
+static uint64_t clock_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
+}
+
+/* Without memory the next listing chooses again. */
+static void keep_choice(struct gview *gv, const struct choice *c, size_t of, uint64_t began_ns)
+{
+	uint64_t now = clock_ns();
+
+	gv->choice.count = 0;
+	for (size_t i = 0; i < gv->n_gs && c->seen > gv->n_gs; i++) {
+		if (gview_room(&gv->choice.g, sizeof(*gv->choice.g), gv->choice.count,
+			       &gv->choice.room) < 0) {
+			gv->choice.count = 0;
+			return;
+		}
+		gv->choice.g[gv->choice.count++] = gv->gs[i].g;
+	}
+	gv->choice.limit = c->limit;
+	gv->choice.of = of;
+	gv->choice.seen = c->seen;
+	gv->choice.again_ns = now + MIN((now - began_ns) * CHOOSE_SHARE, choose_max_ns);
+}
+
+/* The one that is to be listed whatever the limit may wait, and not be among those that were read. */
+static int add_preferred(struct gview *gv)
+{
+	struct go_goroutine g = gview_goroutine(gv, gv->preferred);
+
+	if (!g.g || chosen(gv, g.g) || !wanted(gv, &g))
+		return 0;
+	if (gview_room(&gv->gs, sizeof(*gv->gs), gv->n_gs, &gv->gs_room) < 0)
+		return -ENOMEM;
+	gv->gs[gv->n_gs++] = g;
+	return 0;
+}
+
+static int choose_among(struct gview *gv, struct choice *c)
+{
+	uint64_t now = clock_ns();
+	size_t of = go_count(gv->model);
+	/* Who runs where is known from the threads: with more than can be listed the Ms are not read. */
+	unsigned flags = of > c->limit ? GO_WALK_NO_TID : 0;
+	bool again = !gv->choice.count || gv->choice.limit != c->limit || of < gv->choice.of ||
+		     now >= gv->choice.again_ns;
+
+	if (!again) {
+		int r = go_walk_these(gv->model, flags, gv->choice.g, gv->choice.count,
+				      gv->choice.of, choose, c);
+		c->seen = MAX(c->seen, gv->choice.seen);
+		return r;
+	}
+	int r = go_walk(gv->model, flags, choose, c, NULL);
+	if (r == 0)
+		keep_choice(gv, c, of, now);
+	return r;
+}
+
 int gview_list(struct gview *gv)
 {
 	struct choice c = { .gv = gv, .limit = gv->policy->max_goroutines };
@@ -166,11 +232,11 @@ int gview_list(struct gview *gv)
 	int r = gview_see_all(gv);
 	gv->n_gs = 0;
 	if (r == 0 && gview_ready(gv)) {
-		/* Who runs where is known from the threads: with more than can be listed the Ms are not read. */
-		unsigned flags = go_count(gv->model) > c.limit ? GO_WALK_NO_TID : 0;
-		r = go_walk(gv->model, flags, choose, &c, NULL);
+		r = choose_among(gv, &c);
 		if (r == 0)
 			r = add_running(gv);
+		if (r == 0)
+			r = add_preferred(gv);
 	}
 	if (r == 0)
 		r = number(gv);
@@ -216,13 +282,8 @@ int gview_next(struct gview *gv, int64_t after, int64_t *ret)
 
 static uint64_t now_ns(const struct gview *gv)
 {
-	struct timespec ts;
-
 	/* A core's clock stands where it died. */
-	if (!gv->target->tracer)
-		return 0;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
+	return gv->target->tracer ? clock_ns() : 0;
 }
 
 struct labels {

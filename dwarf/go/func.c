@@ -99,21 +99,42 @@ struct go_func go_func_by_name(struct go_model *m, const char *name)
 
 /* ---- lines ---- */
 
-size_t go_lines_at(struct go_model *m, uint64_t pc, struct go_line *ret, size_t max)
+static void pc_look(struct go_model *m, uint64_t at, struct pc_info *p)
 {
-	struct go_pcln_func f;
-	size_t count = 0;
-	uint64_t at = model_linked(m, pc);
+	*p = (struct pc_info){ .at = at, .known = true };
+	p->in_func = go_pclntab_lookup(&m->pcln, at, &p->f);
+	p->has_delta = p->in_func && go_pclntab_sp_delta(&m->pcln, &p->f, at, &p->delta);
+}
 
-	if (!model_need_functions(m) || !go_pclntab_lookup(&m->pcln, at, &f))
-		return 0;
+static struct pc_info *pc_entry(struct go_model *m, uint64_t at)
+{
+	static struct pc_info one; /* without memory nothing is kept */
+
+	if (!m->pcs)
+		m->pcs = calloc(PC_CACHE, sizeof(*m->pcs));
+	struct pc_info *p = m->pcs ? &m->pcs[(at ^ at >> 10) % PC_CACHE] : &one;
+	if (!p->known || p->at != at || p == &one)
+		pc_look(m, at, p);
+	return p;
+}
+
+const struct pc_info *pc_info(struct go_model *m, uint64_t at)
+{
+	return pc_entry(m, at);
+}
+
+static size_t read_lines(struct go_model *m, const struct go_pcln_func *f, uint64_t at,
+			 struct go_line *ret, size_t max)
+{
+	size_t count = 0;
+
 	for (unsigned depth = 0; count < max && depth < INLINE_DEPTH_MAX; depth++) {
 		struct go_inlined call;
-		bool inlined = go_pclntab_inlined(&m->pcln, &f, at, &call);
+		bool inlined = go_pclntab_inlined(&m->pcln, f, at, &call);
 		ret[count++] = (struct go_line){
-			.function = inlined ? call.name : go_pclntab_name(&m->pcln, f.name_off),
-			.file = go_pclntab_file(&m->pcln, &f, at),
-			.line = go_pclntab_line(&m->pcln, &f, at),
+			.function = inlined ? call.name : go_pclntab_name(&m->pcln, f->name_off),
+			.file = go_pclntab_file(&m->pcln, f, at),
+			.line = go_pclntab_line(&m->pcln, f, at),
 			.inlined = inlined,
 		};
 		if (!inlined)
@@ -121,6 +142,29 @@ size_t go_lines_at(struct go_model *m, uint64_t pc, struct go_line *ret, size_t 
 		at = call.parent_pc;
 	}
 	return count;
+}
+
+size_t go_lines_at(struct go_model *m, uint64_t pc, struct go_line *ret, size_t max)
+{
+	struct go_line all[PC_LINES + 1];
+	uint64_t at = model_linked(m, pc);
+
+	if (!model_need_functions(m))
+		return 0;
+	struct pc_info *p = pc_entry(m, at);
+	if (!p->in_func)
+		return 0;
+	if (!p->n_lines) {
+		size_t n = read_lines(m, &p->f, at, all, PC_LINES + 1);
+		if (n > PC_LINES)
+			return read_lines(m, &p->f, at, ret, max);
+		memcpy(p->lines, all, n * sizeof(*all));
+		p->n_lines = (uint8_t)n;
+	}
+	size_t n = MIN((size_t)p->n_lines, max);
+	if (n)
+		memcpy(ret, p->lines, n * sizeof(*ret));
+	return n;
 }
 
 struct go_line go_line_at(struct go_model *m, uint64_t pc)

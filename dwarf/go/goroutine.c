@@ -274,8 +274,8 @@ static int batch_read_ms(struct go_model *m, struct batch *b, struct go_goroutin
 
 /* ---- walking ---- */
 
-/* The addresses in allgs, all of them in one read. */
-static int allgs_read(struct go_model *m, uint64_t **ret, size_t *ret_count)
+/* The addresses in allgs from this one on, all of them in one read. */
+static int allgs_read(struct go_model *m, size_t from, uint64_t **ret, size_t *ret_count)
 {
 	uint64_t slice[3];
 	int r = mem_read(m->mem, m->allgs, slice, sizeof(slice));
@@ -284,12 +284,13 @@ static int allgs_read(struct go_model *m, uint64_t **ret, size_t *ret_count)
 	if (slice[1] > slice[2] || slice[1] > GO_GOROUTINES_MAX)
 		return -EBADMSG;
 
-	_cleanup_free_ uint64_t *list = malloc(slice[1] ? slice[1] * 8 : 8);
+	size_t count = slice[1] > from ? slice[1] - from : 0;
+	_cleanup_free_ uint64_t *list = malloc(count ? count * 8 : 8);
 	if (!list)
 		return -ENOMEM;
 	size_t got = 0;
-	if (slice[1]) {
-		r = mem_read_some(m->mem, slice[0], list, slice[1] * 8, &got);
+	if (count) {
+		r = mem_read_some(m->mem, slice[0] + from * 8, list, count * 8, &got);
 		if (r < 0)
 			return r;
 	}
@@ -347,7 +348,6 @@ static int walk(struct go_model *m, unsigned flags, const uint64_t *list, size_t
 
 	if (!b || !gs)
 		return -ENOMEM;
-	m->unreadable = 0;
 	for (size_t at = 0; at < count; at += b->count) {
 		b->count = MIN(count - at, (size_t)BATCH);
 		memcpy(b->addr, list + at, b->count * sizeof(*list));
@@ -365,12 +365,27 @@ int go_walk(struct go_model *m, unsigned flags, go_walk_fn *fn, void *ctx, struc
 
 	if (!go_model_ready(m, err))
 		return -ENODATA;
-	int r = allgs_read(m, &list, &count);
+	int r = allgs_read(m, 0, &list, &count);
 	if (r < 0)
 		return err_set(err, r, "cannot read the list of goroutines at 0x%llx",
 			       (unsigned long long)m->allgs);
+	m->unreadable = 0;
 	r = walk(m, flags, list, count, fn, ctx);
 	return r < 0 ? err_set(err, r, "cannot read the goroutines") : r;
+}
+
+int go_walk_these(struct go_model *m, unsigned flags, const uint64_t *g, size_t count, size_t from,
+		  go_walk_fn *fn, void *ctx)
+{
+	_cleanup_free_ uint64_t *list = NULL;
+	size_t more = 0;
+
+	if (!go_model_ready(m, NULL))
+		return -ENODATA;
+	int r = walk(m, flags, g, count, fn, ctx);
+	if (r == 0)
+		r = allgs_read(m, from, &list, &more);
+	return r == 0 ? walk(m, flags, list, more, fn, ctx) : r;
 }
 
 struct growing {
@@ -465,7 +480,7 @@ static int index_make(struct go_model *m)
 	_cleanup_free_ uint64_t *list = NULL;
 	size_t count = 0;
 
-	int r = allgs_read(m, &list, &count);
+	int r = allgs_read(m, 0, &list, &count);
 	if (r == 0)
 		r = index_room(x, count);
 	if (r == 0)

@@ -74,6 +74,23 @@ struct start_info {
 	bool system;       /* by its name */
 };
 
+/*
+ * What the function table says of one pc. Many goroutines stand at few places, and the table is read from its function's start at
+ * each question: the answers are kept.
+ */
+enum { PC_CACHE = 1024, PC_LINES = 4 };
+
+struct pc_info {
+	uint64_t at;  /* as linked */
+	bool known;   /* this entry is used */
+	bool in_func; /* f is its function */
+	bool has_delta;
+	uint8_t n_lines; /* 0: not asked, or more than fit */
+	int32_t delta;   /* of sp, if has_delta */
+	struct go_pcln_func f;
+	struct go_line lines[PC_LINES];
+};
+
 /* Ids of goroutines, in the order of allgs. */
 struct goid_index {
 	uint64_t *g;
@@ -116,6 +133,7 @@ struct go_model {
 	size_t n_reasons;
 
 	struct start_info starts[START_CACHE];
+	struct pc_info *pcs; /* PC_CACHE of them; NULL: not used yet */
 	struct goid_index index;
 	size_t unreadable; /* goroutines left out of the last walk */
 };
@@ -170,6 +188,9 @@ static inline uint8_t field_u8(const uint8_t *raw, size_t size, int32_t at)
 {
 	return at >= 0 && (size_t)at < size ? raw[at] : 0;
 }
+
+/* The function and stack depth at a pc as linked; valid until the next call. */
+const struct pc_info *pc_info(struct go_model *m, uint64_t at);
 
 /* A g's bytes, g_size of them, as a goroutine without what its M says. */
 void goroutine_parse(struct go_model *m, uint64_t g, const uint8_t *raw, struct go_goroutine *ret);

@@ -141,6 +141,7 @@ struct go_model *go_model_free(struct go_model *m)
 		return NULL;
 	go_buildinfo_fini(&m->info);
 	free(m->by_name);
+	free(m->pcs);
 	free(m->type_pages);
 	free(m->reasons);
 	free(m->index.g);

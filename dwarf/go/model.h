@@ -156,7 +156,10 @@ enum go_walk_flags {
  */
 int go_walk(struct go_model *model, unsigned flags, go_walk_fn *fn, void *ctx,
 	    struct err *err) _must_check_;
-/* The same into an array from malloc. */
+/* Of those at these addresses that are still goroutines, then of all that were made since there were `from` of them in go_count(). */
+int go_walk_these(struct go_model *model, unsigned flags, const uint64_t *g, size_t count, size_t from,
+		  go_walk_fn *fn, void *ctx) _must_check_;
+/* As go_walk(), into an array from malloc. */
 int go_list(struct go_model *model, unsigned flags, struct go_goroutine **ret, size_t *ret_count,
 	    struct err *err) _must_check_;
 /* How many the runtime has allocated, dead ones included; 0 before it has started. */

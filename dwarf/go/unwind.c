@@ -151,14 +151,15 @@ static bool leave_signal_stack(struct unwind *u, const struct go_regs *interrupt
 static enum go_unwind_end step(struct unwind *u, bool *more)
 {
 	struct go_regs interrupted;
-	struct go_pcln_func f;
-	int32_t delta = 0;
-	uint64_t at = model_linked(u->m, u->exact ? u->pc : u->pc - 1);
 
 	*more = false;
 	if (!u->pc)
 		return GO_UNWIND_DONE;
-	if (!go_pclntab_lookup(&u->m->pcln, at, &f)) {
+	const struct pc_info *info =
+		pc_info(u->m, model_linked(u->m, u->exact ? u->pc : u->pc - 1));
+	struct go_pcln_func f = info->f;
+	int32_t delta = info->delta;
+	if (!info->in_func) {
 		bool found = find_interrupted(u, &interrupted);
 		if (!push_frames(u, 0, NULL, found))
 			return GO_UNWIND_FULL;
@@ -166,7 +167,7 @@ static enum go_unwind_end step(struct unwind *u, bool *more)
 		return *more ? GO_UNWIND_DONE : GO_UNWIND_LOST;
 	}
 	enum rt_func rt = rt_at(u->m, f.entry + u->m->bias);
-	if (!go_pclntab_sp_delta(&u->m->pcln, &f, at, &delta) || delta < 0 || delta > DELTA_MAX) {
+	if (!info->has_delta || delta < 0 || delta > DELTA_MAX) {
 		if (!push_frames(u, 0, &f, false))
 			return GO_UNWIND_FULL;
 		return (f.flag & GO_FUNC_TOP) ? GO_UNWIND_DONE : GO_UNWIND_BROKEN;
