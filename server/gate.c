@@ -73,6 +73,7 @@ static int open_socket(struct gate *g, const struct comm *c, struct err *err)
 {
 	struct listen_how how = {
 		.allow_remote = g->opt->allow_remote,
+		.any_user = g->opt->any_user,
 		.empty_is_any = g->opt->as == AS_GDBSERVER,
 	};
 	struct listen_peer peer;

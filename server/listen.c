@@ -1,4 +1,5 @@
 #include "server/listen.h"
+#include "server/peeruser.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -52,7 +53,9 @@ struct listener {
 	struct refused refused[LISTEN_REFUSED_MAX];
 	int port;
 	bool remote;
-	bool local;                                  /* a Unix socket: the peer's user is checked */
+	bool local;    /* a Unix socket */
+	bool any_user; /* else the peer's user is checked */
+	int spare; /* a descriptor to give up when there is none left, so that a client can be turned away */
 	char path[sizeof(((struct comm *)0)->path)]; /* to remove; empty: none */
 	dev_t path_dev;
 	ino_t path_ino;
@@ -312,6 +315,8 @@ int listener_new(const struct comm *comm, const struct listen_how *how, struct l
 		return err_set(err, -ENOMEM, "no memory to listen");
 	for (size_t i = 0; i < LISTEN_REFUSED_MAX; i++)
 		l->refused[i].fd = -1;
+	l->any_user = how->any_user;
+	l->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
 	int r = comm->kind == COMM_TCP ? listen_tcp(l, comm, how, err) : listen_unix(l, comm, err);
 	if (r < 0) {
@@ -336,6 +341,7 @@ void listener_free(struct listener *l)
 	close_doors(l);
 	for (size_t i = 0; i < LISTEN_REFUSED_MAX; i++)
 		refused_close(&l->refused[i]);
+	close_fdp(&l->spare);
 
 	struct stat st;
 	if (l->path[0] && !lstat(l->path, &st) && st.st_dev == l->path_dev &&
@@ -410,6 +416,31 @@ static bool is_same_user(int fd)
 	return false;
 }
 
+/* Everybody on this machine can connect to loopback; who packets come from can do all that we can. */
+static bool may_come_in(int fd)
+{
+	uid_t uid;
+
+	if (peeruser_of(fd, &uid) < 0) {
+		say("Connection refused: whose it is cannot be told (--allow-other-users)");
+		return false;
+	}
+	if (uid == 0 || uid == geteuid())
+		return true;
+	say("Connection of another user (uid %u) refused (--allow-other-users)", uid);
+	return false;
+}
+
+/* No descriptor is left: whoever knocks would go on knocking, and we go on hearing of it. */
+static void turn_away(struct listener *l, int door)
+{
+	close_fdp(&l->spare);
+	int fd = accept4(door, NULL, NULL, SOCK_CLOEXEC);
+	if (fd >= 0)
+		close(fd);
+	l->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
 static void on_door(void *ctx, unsigned events _unused_)
 {
 	struct door *d = ctx;
@@ -419,11 +450,15 @@ static void on_door(void *ctx, unsigned events _unused_)
 
 	int fd = accept4(d->fd, (struct sockaddr *)&ss, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd < 0) {
-		/* ECONNABORTED, EMFILE and the like: the next turn of the loop tries again. */
+		/* ECONNABORTED and the like: the next turn of the loop tries again. */
+		bool none_left = errno == EMFILE || errno == ENFILE;
 		log_debug(LOG_LOOP, "accept: %m");
+		if (none_left)
+			turn_away(l, d->fd);
 		return;
 	}
-	if (l->local && !is_same_user(fd)) {
+	/* Where other machines may come other users may. */
+	if (!l->any_user && !l->remote && !(l->local ? is_same_user(fd) : may_come_in(fd))) {
 		listener_refuse(l, fd);
 		return;
 	}

@@ -2,7 +2,8 @@
  * listen.h - sockets on which clients arrive, and the one way to call a client instead.
  *
  * Who:    loopback only unless the caller allows more: listener_new() resolves the host and refuses an address
- *         that another machine could reach. A Unix socket is made 0600, and its client must be this user or root.
+ *         that another machine could reach. A Unix socket is made 0600. A client of this machine, by whichever socket, must be this user or
+ *         root, unless the caller allows any; one of whom that cannot be told is refused, too.
  * Ports:  "localhost" and an empty host mean 127.0.0.1 and ::1 with one port. Port 0 picks a free one.
  * Paths:  a socket that somebody listens on is -EADDRINUSE; one that nobody does is removed first; what is no
  *         socket is never touched. The file goes away with the listener.
@@ -24,6 +25,7 @@ struct listen_peer {
 struct listen_how {
 	bool allow_remote; /* addresses beyond loopback */
 	bool empty_is_any; /* an empty host means every address, not loopback */
+	bool any_user;     /* clients of this machine may be other users' */
 };
 
 /*

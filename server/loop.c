@@ -2,6 +2,9 @@
 
 #include <assert.h>
 #include <ev.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
 
 static_assert(sizeof(ev_io) <= sizeof(((struct watch *)0)->ev), "struct watch has too little room");
 static_assert(sizeof(ev_timer) <= sizeof(((struct timer *)0)->ev),
@@ -11,11 +14,46 @@ struct loop {
 	struct ev_loop *ev;
 };
 
+/*
+ * libev ends the process when it gets no memory, and then nobody would let the debuggees go in good order. What it asks for is little and
+ * is rarely given back: without memory it gets some that was put by.
+ */
+static void *steady_realloc(void *old, long size)
+{
+	enum { RESERVE = 32 * 1024, ALIGN = 16 };
+	static uint8_t reserve[RESERVE] __attribute__((aligned(ALIGN)));
+	static size_t used;
+	bool ours = (uint8_t *)old >= reserve && (uint8_t *)old < reserve + RESERVE;
+
+	if (!size) {
+		if (!ours)
+			free(old);
+		return NULL;
+	}
+	void *got = ours ? malloc((size_t)size) : realloc(old, (size_t)size);
+	size_t room = ((size_t)size + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+	if (!got && RESERVE - used >= room) {
+		got = reserve + used;
+		used += room;
+		/* As much of it as there can be: it was smaller. */
+		size_t had = ours  ? (size_t)(reserve + used - room - (uint8_t *)old)
+			     : old ? malloc_usable_size(old)
+				   : 0;
+		memcpy(got, old ? old : got, MIN(had, (size_t)size));
+		if (!ours)
+			free(old);
+	} else if (got && ours) {
+		memcpy(got, old, MIN((size_t)(reserve + used - (uint8_t *)old), (size_t)size));
+	}
+	return got;
+}
+
 struct loop *loop_new(void)
 {
 	struct loop *loop = calloc(1, sizeof(*loop));
 	if (!loop)
 		return NULL;
+	ev_set_allocator(steady_realloc);
 	/* No environment variable may choose another backend, and libev must leave the signal mask
 	 * alone: it is the tracer's and signals.c's. */
 	loop->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV | EVFLAG_NOSIGMASK);

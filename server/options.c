@@ -176,6 +176,12 @@ static int set_allow_remote(struct options *o, const char *value _unused_, struc
 	return 0;
 }
 
+static int set_any_user(struct options *o, const char *value _unused_, struct err *err _unused_)
+{
+	o->any_user = true;
+	return 0;
+}
+
 static int set_grace(struct options *o, const char *value, struct err *err)
 {
 	long s;
@@ -470,6 +476,8 @@ static const struct option_def table[] = {
 	{ "allow-remote", 0, ALL, ARG_NONE, NULL, set_allow_remote,
 	  "Serve addresses beyond loopback; an empty HOST then means every address, as in "
 	  "gdbserver" },
+	{ "allow-other-users", 0, ALL, ARG_NONE, NULL, set_any_user,
+	  "Serve other users of this machine, too, not the server's user and root alone" },
 	{ "grace", 0, ALL, ARG_NEEDED, "SECONDS", set_grace,
 	  "How long a stop is kept for a client that vanished (default 30)" },
 	{ "threads", 0, ALL, ARG_NEEDED, "auto|goroutines|os", set_threads,

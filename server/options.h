@@ -61,6 +61,7 @@ struct options {
 
 	struct comm comm;
 	bool allow_remote;
+	bool any_user;
 	int port_pipe;         /* --pipe: a descriptor that is told the port; -1: none */
 	const char *port_path; /* --named-pipe */
 

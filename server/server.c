@@ -279,8 +279,10 @@ static bool begin_session(struct life *l, int in_fd, int out_fd)
 {
 	timer_stop(&l->grace);
 	l->conn = conn_new(l->base.loop, in_fd, out_fd, &conn_ops, l);
-	if (!l->conn)
+	if (!l->conn) {
+		say("No memory to serve a client");
 		return true; /* the descriptors are closed */
+	}
 	l->base.session = session_new(&l->base, l->conn);
 	if (!l->base.session) {
 		say("No memory to serve a client");

@@ -201,7 +201,12 @@ void permit_look(pid_t pid, struct permit_facts *ret)
 	char status[4096], number[16];
 
 	look_at_us(&f);
-	if (pid > 0 && !read_proc(pid, "status", status, sizeof(status))) {
+	int r = pid > 0 ? read_proc(pid, "status", status, sizeof(status)) : -ENOENT;
+	if (r == -ENOENT) /* of it, or of all? */
+		f.unreadable = -read_file("/proc/self/status", number, sizeof(number));
+	else if (r < 0 && r != -ESRCH)
+		f.unreadable = -r;
+	if (r == 0) {
 		const char *state = status_field(status, "State");
 		f.exists = true;
 		f.state = state ? *state : '?';
@@ -212,11 +217,12 @@ void permit_look(pid_t pid, struct permit_facts *ret)
 		status_ids(status, "Uid", f.uid);
 		status_ids(status, "Gid", f.gid);
 		look_at_tracer(&f);
-		name_user(f.uid[0], f.user_name, sizeof(f.user_name));
 		f.live_threads = is_zombie_state(f.state) ? count_live_threads(pid) : 1;
 		f.kernel_thread = is_kernel_thread(pid);
 		f.elf_class = elf_class_of(pid);
 		f.allowed = kernel_allows(pid);
+		if (!f.allowed) /* a directory service may have to be asked */
+			name_user(f.uid[0], f.user_name, sizeof(f.user_name));
 		f.dumpable = is_dumpable(pid, f.uid[1]);
 		f.descendant = is_descendant(pid);
 		snprintf(number, sizeof(number), "%d", pid);
@@ -235,6 +241,10 @@ void permit_look(pid_t pid, struct permit_facts *ret)
 
 static int judge_existence(const struct permit_facts *f, struct err *err)
 {
+	if (f->unreadable)
+		return err_set(err, -f->unreadable, "/proc/%d/status cannot be read: %s%s", f->pid,
+			       strerror(f->unreadable),
+			       f->unreadable == ENOENT ? " (is /proc mounted?)" : "");
 	if (!f->exists && f->own_pid_ns)
 		return err_set(err, -ESRCH,
 			       "No such process. This server is in a PID namespace of its own and "

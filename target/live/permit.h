@@ -21,6 +21,7 @@
 struct permit_facts {
 	pid_t pid;
 	bool exists;
+	int unreadable;   /* why /proc says nothing of it, as an errno; 0 */
 	pid_t tgid;       /* differs from pid: a thread */
 	char name[32];    /* comm */
 	char state;       /* as in /proc/PID/status */

@@ -137,6 +137,11 @@ struct task *task_add(struct proc *p, pid_t tid, enum task_state state)
 	if (!task)
 		return NULL;
 	task->tid = tid;
+	HASH_ADD_INT(p->live->tasks, tid, task);
+	if (!task->hh.tbl) { /* no memory for it */
+		free(task);
+		return NULL;
+	}
 	task->proc = p;
 	task->state = TASK_STOPPED;
 	task_set_state(task, state);
@@ -148,7 +153,6 @@ struct task *task_add(struct proc *p, pid_t tid, enum task_state state)
 	memmove(p->tasks + at + 1, p->tasks + at, (p->count - at) * sizeof(*p->tasks));
 	p->tasks[at] = task;
 	p->count++;
-	HASH_ADD_INT(p->live->tasks, tid, task);
 	return task;
 }
 

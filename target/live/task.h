@@ -14,6 +14,7 @@
 #ifndef STOPGO_TARGET_LIVE_TASK_H
 #define STOPGO_TARGET_LIVE_TASK_H
 
+#define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
 #include "target/live/ptrace.h"
