@@ -28,6 +28,7 @@ static const struct prefix {
 	{ "connect://", COMM_TCP, AF_UNSPEC, true },
 	{ "listen://", COMM_TCP, AF_UNSPEC, false },
 	{ "accept://", COMM_TCP, AF_UNSPEC, false },
+	{ "tcp://", COMM_TCP, AF_UNSPEC, false },
 	{ "tcp4:", COMM_TCP, AF_INET, false },
 	{ "tcp6:", COMM_TCP, AF_INET6, false },
 	{ "tcp:", COMM_TCP, AF_UNSPEC, false },

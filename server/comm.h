@@ -7,7 +7,8 @@
  *   -  stdio                               standard input and output
  *   fd:N                                   a connected descriptor that was inherited
  *   connect://HOST:PORT                    connect to the client, who listens
- *   listen:// accept:// unix:// unix-accept:// unix-connect:// unix-abstract:// fd:// serial://
+ *   listen:// accept:// unix:// unix-accept:// unix-connect:// unix-abstract:// tcp:// fd://
+ *   serial://
  *                                          as lldb-server's URLs
  *   PORT                                   in lldb-server's grammar only
  *

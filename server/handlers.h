@@ -126,6 +126,19 @@ void on_restore_registers(struct session *s, struct args *a);
 void on_region_info(struct session *s, struct args *a);
 void on_watch_support(struct session *s, struct args *a);
 
+/* on_platform.c: platform mode only */
+void on_launch_server(struct session *s, struct args *a);
+void on_query_server(struct session *s, struct args *a);
+void on_kill_spawned(struct session *s, struct args *a);
+void on_first_process(struct session *s, struct args *a);
+void on_next_process(struct session *s, struct args *a);
+void on_user_name(struct session *s, struct args *a);
+void on_group_name(struct session *s, struct args *a);
+void on_shell(struct session *s, struct args *a);
+void on_make_folder(struct session *s, struct args *a);
+void on_change_mode(struct session *s, struct args *a);
+void on_complete_path(struct session *s, struct args *a);
+
 /* on_alloc.c */
 void on_alloc(struct session *s, struct args *a);
 void on_dealloc(struct session *s, struct args *a);

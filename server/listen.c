@@ -468,6 +468,37 @@ static void on_door(void *ctx, unsigned events _unused_)
 	l->client(l->ctx, fd, &peer);
 }
 
+int listener_accept(struct listener *l, int *ret_fd)
+{
+	struct pollfd p[LISTEN_SOCKETS_MAX];
+
+	for (size_t i = 0; i < l->door_count; i++)
+		p[i] = (struct pollfd){ .fd = l->doors[i].fd, .events = POLLIN };
+	if (poll(p, l->door_count, -1) < 0)
+		return -EAGAIN;
+	for (size_t i = 0; i < l->door_count; i++) {
+		if (!p[i].revents)
+			continue;
+		int fd = accept4(p[i].fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (fd < 0)
+			continue;
+		if (l->local && !is_same_user(fd)) {
+			close(fd);
+			continue;
+		}
+		listen_tune(fd);
+		*ret_fd = fd;
+		return 0;
+	}
+	return -EAGAIN;
+}
+
+void listener_leave(struct listener *l)
+{
+	l->path[0] = 0;
+	listener_free(l);
+}
+
 void listener_start(struct listener *l, struct loop *loop,
 		    void (*client)(void *ctx, int fd, const struct listen_peer *peer), void *ctx)
 {

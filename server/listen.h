@@ -36,6 +36,10 @@ int listener_new(const struct comm *comm, const struct listen_how *how, struct l
 		 struct err *err);
 void listener_start(struct listener *l, struct loop *loop,
 		    void (*client)(void *ctx, int fd, const struct listen_peer *peer), void *ctx);
+/* Instead of listener_start(): waits for a client. -EAGAIN: who came was turned away or has gone. */
+int listener_accept(struct listener *l, int *ret_fd);
+/* In a child: closes the sockets, which another process goes on listening on, and frees. */
+void listener_leave(struct listener *l);
 /* Removes the socket file. */
 void listener_free(struct listener *l);
 /* The TCP port, -1 for a Unix socket. */

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "server/options.h"
 #include "server/packets.h"
+#include "server/platform.h"
 #include "server/selftest.h"
 #include "server/server.h"
 #include "server/signals.h"
@@ -46,7 +47,7 @@ static int serve(const struct options *o)
 		say("%s", err.text);
 		return EXIT_FAILED;
 	}
-	return server_run(o);
+	return o->platform_mode ? platform_run(o) : server_run(o);
 }
 
 static int doctor(const struct options *o)

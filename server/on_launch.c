@@ -2,6 +2,7 @@
 #include "protocol/hex.h"
 #include "protocol/signals.h"
 #include "server/handlers.h"
+#include "server/platform.h"
 #include "server/server.h"
 #include "server/stops.h"
 
@@ -133,6 +134,13 @@ void on_working_dir(struct session *s, struct args *a)
 
 	if (!path)
 		return;
+	if (s->server->opt && s->server->opt->platform) {
+		if (chdir(path) < 0)
+			session_error(s, -errno);
+		else
+			reply_ok(&s->reply);
+		return;
+	}
 	/* gdb leaves "~" to the side whose home it is. */
 	if (path[0] == '~' && glob(path, GLOB_TILDE_CHECK | GLOB_NOCHECK, NULL, &found) == 0)
 		path = found.gl_pathv[0];
@@ -314,6 +322,14 @@ static size_t take_counted_words(struct session *s, struct args *a, size_t *offs
 	return args_ok(a) ? n : 0;
 }
 
+static void detach_inferior(struct session *s, struct inferior *inf, bool stay)
+{
+	say("Detaching from process %d", (int)inf->pid);
+	if (inf->target->ops->run)
+		inf->target->ops->run->detach(inf->target, stay);
+	session_drop_inferior(s, inf);
+}
+
 void on_launch_words(struct session *s, struct args *a)
 {
 	struct err err = { 0 };
@@ -325,7 +341,13 @@ void on_launch_words(struct session *s, struct args *a)
 	if (!args_ok(a))
 		return;
 	struct inferior *inf = r == 0 ? launch(s, &err) : NULL;
-	if (inf) {
+	if (inf && s->server->opt && s->server->opt->platform) {
+		/* A platform starts a program; it debugs none. */
+		s->server->opt->platform->launched = (pid_t)inf->pid;
+		s->launch_error[0] = 0;
+		detach_inferior(s, inf, false);
+		reply_ok(&s->reply);
+	} else if (inf) {
 		session_select(s, inf, threadview_main(inf->view));
 		if (session_is_lldb(s))
 			session_update_signals(s);
@@ -429,14 +451,6 @@ void on_attach(struct session *s, struct args *a)
 }
 
 /* --- leaving --- */
-
-static void detach_inferior(struct session *s, struct inferior *inf, bool stay)
-{
-	say("Detaching from process %d", (int)inf->pid);
-	if (inf->target->ops->run)
-		inf->target->ops->run->detach(inf->target, stay);
-	session_drop_inferior(s, inf);
-}
 
 /* "D", "D;pid", lldb's "D1;pid": detach and leave it stopped. With no process named lldb means all there are. */
 void on_detach(struct session *s, struct args *a)

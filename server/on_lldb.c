@@ -8,13 +8,14 @@
 #include <sys/utsname.h>
 
 #include "server/handlers.h"
+#include "server/hostproc.h"
 #include "server/lldbstop.h"
+#include "server/platform.h"
 #include "server/savedregs.h"
+#include "server/server.h"
 #include "server/svr4.h"
 
 enum { JSON_MAX = 32 * 1024 * 1024 };
-
-static const char triple[] = "x86_64-pc-linux-gnu";
 
 static void put_text(struct buf *b, const char *key, const char *text)
 {
@@ -94,7 +95,7 @@ void on_host_info(struct session *s, struct args *a)
 	struct utsname u;
 
 	(void)a;
-	put_text(b, "triple", triple);
+	put_text(b, "triple", hostproc_triple);
 	buf_puts(b, "ptrsize:8;");
 	distribution(distro, sizeof(distro));
 	if (distro[0])
@@ -110,74 +111,42 @@ void on_host_info(struct session *s, struct args *a)
 	buf_printf(b, "vm-page-size:%ld;", sysconf(_SC_PAGESIZE));
 }
 
-/* What /proc/PID/status says of a process. */
-struct ids {
-	unsigned parent, real_uid, effective_uid, real_gid, effective_gid;
-};
-
-static int read_ids(int64_t pid, struct ids *ret)
-{
-	char path[64], line[256];
-
-	snprintf(path, sizeof(path), "/proc/%lld/status", (long long)pid);
-	FILE *f = fopen(path, "re");
-	if (!f)
-		return -errno;
-	*ret = (struct ids){ 0 };
-	while (fgets(line, sizeof(line), f)) {
-		(void)sscanf(line, "PPid: %u", &ret->parent);
-		(void)sscanf(line, "Uid: %u %u", &ret->real_uid, &ret->effective_uid);
-		(void)sscanf(line, "Gid: %u %u", &ret->real_gid, &ret->effective_gid);
-	}
-	fclose(f);
-	return 0;
-}
-
-static void put_ids(struct buf *b, int64_t pid, const struct ids *ids)
-{
-	buf_printf(
-		b,
-		"pid:%llx;parent-pid:%x;real-uid:%x;real-gid:%x;effective-uid:%x;effective-gid:%x;",
-		(unsigned long long)pid, ids->parent, ids->real_uid, ids->real_gid,
-		ids->effective_uid, ids->effective_gid);
-	put_text(b, "triple", triple);
-}
-
+/* What is debugged; in platform mode what was started there last, once. Numbers in hex. */
 void on_process_info(struct session *s, struct args *a)
 {
-	struct inferior *inf = session_inferior(s);
-	struct ids ids;
+	const struct inferior *inf = session_inferior(s);
+	struct platform *platform = s->server->opt ? s->server->opt->platform : NULL;
+	pid_t pid = inf ? (pid_t)inf->pid : platform ? platform->launched : 0;
+	struct hostproc p;
 
 	(void)a;
-	if (!inf || read_ids(inf->pid, &ids) < 0) {
+	if (platform)
+		platform->launched = 0;
+	if (!pid || hostproc_read(pid, &p) < 0) {
 		session_error(s, 0x44);
 		return;
 	}
-	put_ids(&s->reply, inf->pid, &ids);
+	buf_printf(
+		&s->reply,
+		"pid:%x;parent-pid:%x;real-uid:%x;real-gid:%x;effective-uid:%x;effective-gid:%x;",
+		(unsigned)p.pid, p.parent, p.uid, p.gid, p.euid, p.egid);
+	put_text(&s->reply, "triple", hostproc_triple);
 	buf_puts(&s->reply, "ostype:linux;endian:little;ptrsize:8;");
 }
 
 /* Of any process of ours, by its decimal number. Delve asks for the program's path this way. */
 void on_process_info_pid(struct session *s, struct args *a)
 {
-	char path[64], name[4096];
-	struct ids ids;
+	struct hostproc p;
 
 	args_skip(a, ':');
-	int64_t pid = (int64_t)args_dec_max(a, INT32_MAX);
-	if (!args_done(a)) {
+	pid_t pid = (pid_t)args_dec_max(a, INT32_MAX);
+	if (!args_done(a))
 		args_fail(a);
-		return;
-	}
-	snprintf(path, sizeof(path), "/proc/%lld/exe", (long long)pid);
-	ssize_t n = readlink(path, name, sizeof(name) - 1);
-	if (n < 0 || read_ids(pid, &ids) < 0) {
+	else if (hostproc_read(pid, &p) < 0)
 		session_error(s, 1);
-		return;
-	}
-	name[n] = 0;
-	put_ids(&s->reply, pid, &ids);
-	put_text(&s->reply, "name", name);
+	else
+		hostproc_put(&s->reply, &p);
 }
 
 /*

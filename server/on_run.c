@@ -79,6 +79,8 @@ void on_vcont(struct session *s, struct args *a)
 
 /* --- c, s, C, S: what clients without vCont have --- */
 
+enum { LLDB_NOT_SENT = 0x52 };
+
 static int set_pc(struct inferior *inf, int64_t id, uint64_t pc)
 {
 	struct view_regs r;
@@ -130,12 +132,29 @@ static void resume_plain(struct session *s, struct args *a, enum resume_action a
 	resume_one(s, &(struct resume){ .action = action }, a, args_left(a) > 0);
 }
 
+/* NULL: the signal is for the thread that is resumed. */
+static struct inferior *process_to_signal(struct session *s, enum resume_action action)
+{
+	if (s->client.kind != CLIENT_LLDB || action != RESUME_CONT || s->cont.tid > 0)
+		return NULL;
+	return s->cont.pid > 0 ? inferiors_by_pid(s->inferiors, s->cont.pid) : session_inferior(s);
+}
+
 static void resume_signal(struct session *s, struct args *a, enum resume_action action)
 {
 	struct resume how = { .action = action };
 
 	how.signo = stop_reply_linux_signal((int)args_hex_max(a, 255), &s->dialect);
 	bool has_addr = args_accept(a, ';');
+	/* lldb's "process signal": with no thread chosen it is for the process, and may stop it as one from outside would. */
+	struct inferior *inf = process_to_signal(s, action);
+	if (args_ok(a) && inf && how.signo) {
+		if (inf->target->ops->run->send_signal(inf->target, how.signo) < 0) {
+			session_error(s, LLDB_NOT_SENT);
+			return;
+		}
+		how.signo = 0;
+	}
 	if (args_ok(a))
 		resume_one(s, &how, a, has_addr);
 }

@@ -364,6 +364,56 @@ static int set_named_pipe(struct options *o, const char *value, struct err *err)
 	return 0;
 }
 
+static int set_listen(struct options *o, const char *value, struct err *err)
+{
+	return comm_parse(value, true, &o->comm, err);
+}
+
+static int set_server(struct options *o, const char *value _unused_, struct err *err _unused_)
+{
+	o->platform_server = true;
+	return 0;
+}
+
+static int set_socket_file(struct options *o, const char *value, struct err *err)
+{
+	if (!*value)
+		return err_set(err, -EINVAL, "--socket-file needs a path");
+	o->socket_file = value;
+	return 0;
+}
+
+static int take_port(const char *name, const char *value, unsigned *ret, struct err *err)
+{
+	long port;
+	if (parse_long(value, 1, UINT16_MAX, &port) < 0)
+		return err_set(err, -EINVAL, "bad --%s '%s': 1 to 65535", name, value);
+	*ret = (unsigned)port;
+	return 0;
+}
+
+static int set_gdbserver_port(struct options *o, const char *value, struct err *err)
+{
+	int r = take_port("gdbserver-port", value, &o->gdbserver_port_min, err);
+	o->gdbserver_port_max = o->gdbserver_port_min;
+	return r;
+}
+
+static int set_min_port(struct options *o, const char *value, struct err *err)
+{
+	return take_port("min-gdbserver-port", value, &o->gdbserver_port_min, err);
+}
+
+static int set_max_port(struct options *o, const char *value, struct err *err)
+{
+	return take_port("max-gdbserver-port", value, &o->gdbserver_port_max, err);
+}
+
+static int set_port_offset(struct options *o, const char *value, struct err *err)
+{
+	return take_port("port-offset", value, &o->port_offset, err);
+}
+
 static int set_reverse_flag(struct options *o, const char *value _unused_, struct err *err _unused_)
 {
 	o->comm.connect = true;
@@ -488,6 +538,19 @@ static const struct option_def table[] = {
 	{ "pipe", 0, LLDB, ARG_NEEDED, "N", set_pipe,
 	  "Write the port and a NUL to this descriptor" },
 	{ "named-pipe", 'f', LLDB, ARG_NEEDED, "PATH", set_named_pipe, "The same to a named pipe" },
+	{ "listen", 'L', LLDB, ARG_NEEDED, "COMM", set_listen, "platform: where clients come" },
+	{ "server", 0, LLDB, ARG_NONE, NULL, set_server,
+	  "platform: serve any number of clients, not one" },
+	{ "socket-file", 0, LLDB, ARG_NEEDED, "PATH", set_socket_file,
+	  "platform: write the port or the socket's path to this file" },
+	{ "gdbserver-port", 'P', LLDB, ARG_NEEDED, "PORT", set_gdbserver_port,
+	  "platform: the port of debug servers; without it any free one" },
+	{ "min-gdbserver-port", 'm', LLDB, ARG_NEEDED, "PORT", set_min_port,
+	  "platform: the first of a range of such ports" },
+	{ "max-gdbserver-port", 'M', LLDB, ARG_NEEDED, "PORT", set_max_port,
+	  "platform: the last one" },
+	{ "port-offset", 'p', LLDB, ARG_NEEDED, "N", set_port_offset,
+	  "platform: what to add to a port before a client is told of it" },
 	{ "reverse-connect", 'R', LLDB, ARG_NONE, NULL, set_reverse_flag,
 	  "Connect to the client at COMM" },
 	{ "reverse-connect", 'R', DELVE, ARG_NEEDED, "COMM", set_reverse_address,
@@ -667,11 +730,29 @@ static int parse_loose(struct options *o, char **argv, bool positional_comm, str
 		o->program = argv + at;
 	if (o->comm.kind == COMM_NONE)
 		return err_set(err, -EINVAL,
-			       positional_comm ? "no connection arguments"
-					       : "no -R ADDRESS to connect to");
+			       positional_comm    ? "no connection arguments"
+			       : o->platform_mode ? "no --listen ADDRESS"
+						  : "no -R ADDRESS to connect to");
 	if (o->program && o->attach)
 		return err_set(err, -EINVAL,
 			       "either attach to a process or start a program, not both");
+	return 0;
+}
+
+static int parse_platform(struct options *o, char **argv, struct err *err)
+{
+	o->platform_mode = true;
+	int r = parse_loose(o, argv, false, err);
+	if (r < 0 || ends_parsing(o))
+		return r;
+	if (o->attach || o->port_pipe >= 0 || o->port_path || o->comm.connect)
+		return err_set(err, -EINVAL, "that is no option of lldb-server platform");
+	if (o->comm.kind != COMM_TCP && o->comm.kind != COMM_UNIX && o->comm.kind != COMM_ABSTRACT)
+		return err_set(err, -EINVAL, "--listen needs HOST:PORT or a Unix socket");
+	if (o->gdbserver_port_max < o->gdbserver_port_min)
+		return err_set(err, -EINVAL,
+			       "--min-gdbserver-port %u is above --max-gdbserver-port %u",
+			       o->gdbserver_port_min, o->gdbserver_port_max);
 	return 0;
 }
 
@@ -688,13 +769,16 @@ static int parse_lldb_server(struct options *o, char **argv, struct err *err)
 		return 0;
 	}
 	if (!strcmp(verb, "platform") || !strcmp(verb, "p"))
-		return err_set(
-			err, -EINVAL,
-			"platform mode is not served; use 'gdbserver' and gdb-remote HOST:PORT");
+		return parse_platform(o, argv + 1, err);
 	if (strcmp(verb, "gdbserver") && strcmp(verb, "g"))
-		return err_set(err, -EINVAL, "unknown command '%s': gdbserver (g) or version (v)",
+		return err_set(err, -EINVAL,
+			       "unknown command '%s': gdbserver (g), platform (p) or version (v)",
 			       verb);
-	return parse_loose(o, argv + 1, true, err);
+	int r = parse_loose(o, argv + 1, true, err);
+	if (r == 0 && (o->platform_server || o->socket_file || o->gdbserver_port_max))
+		return err_set(err, -EINVAL,
+			       "--server, --socket-file and ports are for lldb-server platform");
+	return r;
 }
 
 static int parse_doctor(struct options *o, char **argv, struct err *err)
@@ -853,6 +937,9 @@ static void print_usage(const struct options *o)
 	case AS_LLDB_SERVER:
 		printf("Usage:\tlldb-server g[dbserver] [OPTIONS] [[HOST]:PORT|URL|PATH] [[--] "
 		       "PROG ARGS ...]\n"
+		       "\tlldb-server p[latform] [OPTIONS] --listen [HOST]:PORT|URL [[--] PROG "
+		       "ARGS "
+		       "...]\n"
 		       "\tlldb-server v[ersion]\n\n");
 		break;
 	case AS_DEBUGSERVER:

@@ -4,6 +4,7 @@
  *   gdbserver      OPTIONS COMM PROG ARGS...   --attach COMM PID   --multi COMM       (also under the name stopgo)
  *   lldb-server    gdbserver|g OPTIONS COMM [--] PROG ARGS...; options may follow COMM; also `stopgo gdbserver ...`
  *   debugserver    OPTIONS -R COMM [--] PROG ARGS..., as Delve starts it; known by its name or its first option
+ *                  platform|p OPTIONS --listen COMM [[--] PROG ARGS...]
  *   stopgo         doctor PID
  *
  * The grammar is chosen by argv[0], then by the first word. Every option is one row of one table in options.c, from
@@ -58,6 +59,13 @@ struct options {
 	enum personality as;
 	enum options_action action;
 	bool lldb_client; /* the client will be lldb or Delve's lldb backend */
+
+	bool platform_mode;                              /* lldb-server platform */
+	bool platform_server;                            /* a client is not the last one */
+	const char *socket_file;                         /* told where we listen */
+	unsigned gdbserver_port_min, gdbserver_port_max; /* 0: any */
+	unsigned port_offset;      /* what a client must add to a port to reach it */
+	struct platform *platform; /* platform mode serves a client; NULL: no */
 
 	struct comm comm;
 	bool allow_remote;

@@ -1,5 +1,6 @@
 #include "server/packets.h"
 #include "server/handlers.h"
+#include "server/server.h"
 #include "server/session.h"
 
 #include <errno.h>
@@ -61,6 +62,12 @@ static bool has_qfthreadinfo(const struct session *s)
 {
 	(void)s;
 	return !(disabled & PACKETS_NO_QFTHREADINFO);
+}
+
+/* A shell and the files of the user who started us are for who asked for a platform; a debug server has no such packets. */
+static bool in_platform(const struct session *s)
+{
+	return s->server->opt && s->server->opt->platform;
 }
 
 #define ANY     PACKET_ANY
@@ -139,12 +146,20 @@ static const struct packet_def packets[] = {
 	{ "qGDBServerVersion",          on_server_version,        ANY,     0,       NULL,                      NULL,                NULL },
 	{ "qGetTLSAddr",                on_tls_addr,              PROCESS, 0,       NULL,                      NULL,                NULL },
 	{ "qGetWorkingDir",             on_get_working_dir,       ANY,     TRACER,  NULL,                      NULL,                NULL },
+	{ "qGroupName",                 on_group_name,            ANY,     TRACER,  NULL,                      NULL,                in_platform },
 	{ "qHostInfo",                  on_host_info,             ANY,     0,       NULL,                      NULL,                NULL },
+	{ "qKillSpawnedProcess",        on_kill_spawned,          ANY,     TRACER,  NULL,                      NULL,                in_platform },
+	{ "qLaunchGDBServer",           on_launch_server,         ANY,     TRACER,  NULL,                      NULL,                in_platform },
 	{ "qLaunchSuccess",             on_launch_success,        ANY,     TRACER,  NULL,                      NULL,                NULL },
 	{ "qMemoryRegionInfo",          on_region_info,           PROCESS, 0,       NULL,                      NULL,                NULL },
 	{ "qModuleInfo",                on_module_info,           ANY,     0,       NULL,                      NULL,                NULL },
+	{ "qPathComplete",              on_complete_path,         ANY,     TRACER,  NULL,                      NULL,                in_platform },
+	{ "qPlatform_chmod",            on_change_mode,           ANY,     TRACER,  NULL,                      NULL,                in_platform },
+	{ "qPlatform_mkdir",            on_make_folder,           ANY,     TRACER,  NULL,                      NULL,                in_platform },
+	{ "qPlatform_shell",            on_shell,                 ANY,     TRACER,  NULL,                      NULL,                in_platform },
 	{ "qProcessInfo",               on_process_info,          ANY,     0,       NULL,                      NULL,                NULL },
 	{ "qProcessInfoPID",            on_process_info_pid,      ANY,     TRACER,  NULL,                      NULL,                NULL },
+	{ "qQueryGDBServer",            on_query_server,          ANY,     TRACER,  NULL,                      NULL,                in_platform },
 	{ "qRcmd",                      on_rcmd,                  ANY,     0,       NULL,                      NULL,                NULL },
 	{ "qRegisterInfo",              on_register_info,         ANY,     0,       NULL,                      NULL,                NULL },
 	{ "qSearch",                    on_search,                PROCESS, 0,       NULL,                      NULL,                NULL },
@@ -154,10 +169,13 @@ static const struct packet_def packets[] = {
 	{ "qSymbol",                    on_symbol,                ANY,     0,       NULL,                      NULL,                NULL },
 	{ "qThreadExtraInfo",           on_thread_extra,          ANY,     0,       NULL,                      NULL,                NULL },
 	{ "qThreadStopInfo",            on_thread_stop_info,      ANY,     0,       NULL,                      NULL,                NULL },
+	{ "qUserName",                  on_user_name,             ANY,     TRACER,  NULL,                      NULL,                in_platform },
 	{ "qVAttachOrWaitSupported",    on_can,                   ANY,     TRACER,  NULL,                      NULL,                NULL },
 	{ "qWatchpointSupportInfo",     on_watch_support,         ANY,     POINTS,  NULL,                      NULL,                NULL },
 	{ "qXfer",                      on_xfer,                  ANY,     0,       NULL,                      NULL,                NULL },
+	{ "qfProcessInfo",              on_first_process,         ANY,     TRACER,  NULL,                      NULL,                in_platform },
 	{ "qfThreadInfo",               on_first_threads,         ANY,     0,       NULL,                      NULL,                has_qfthreadinfo },
+	{ "qsProcessInfo",              on_next_process,          ANY,     TRACER,  NULL,                      NULL,                in_platform },
 	{ "qsThreadInfo",               on_next_threads,          ANY,     0,       NULL,                      NULL,                has_qfthreadinfo },
 	{ "s",                          on_step,                  PROCESS, RUN,     NULL,                      NULL,                NULL },
 	{ "vAttach",                    on_attach,                ANY,     TRACER,  NULL,                      NULL,                NULL },

@@ -36,6 +36,9 @@ static bool needs_pty(const struct server *srv, const struct launch *how)
 {
 	bool lldb = srv->session ? session_is_lldb(srv->session) : srv->opt->lldb_client;
 
+	if (srv->opt->platform)
+		return false;
+
 	for (int i = 0; i < 3; i++)
 		lldb = lldb && !how->stdio[i] && how->stdio_fd[i] < 0;
 	return lldb;

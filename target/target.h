@@ -154,6 +154,8 @@ struct target_run_ops {
 	/* Asks a running thread to stop: STOP_INTERRUPT follows unless another event is first. Stopped already: 0, no event.
 	 * tid 0: whichever runs, and another in its place if that one ends first; -ESRCH when nobody does. */
 	int (*interrupt)(struct target *t, pid_t tid);
+	/* A signal to the process as a whole, as if another process had sent it. */
+	int (*send_signal)(struct target *t, int signo);
 	/* The event the thread was last yielded with since it was resumed; STOP_NONE when it has none. */
 	int (*last_stop)(struct target *t, pid_t tid, struct stop *ret);
 	/* Both return when it is done, without an event; the target is still to be closed. */

@@ -729,9 +729,15 @@ static bool run_launched(struct target *t)
 	return proc_of(t)->launched;
 }
 
+static int run_send_signal(struct target *t, int signo)
+{
+	return proc_of(t)->gone ? -ESRCH : kill(t->pid, signo) < 0 ? -errno : 0;
+}
+
 const struct target_run_ops live_run_ops = {
 	.resume = run_resume,
 	.interrupt = run_interrupt,
+	.send_signal = run_send_signal,
 	.last_stop = run_last_stop,
 	.kill = live_kill,
 	.detach = live_detach,

@@ -119,7 +119,12 @@ static void usage_errors_name_what_is_wrong(void **state _unused_)
 	bad("stopgo doctor", "exactly one");
 	bad("stopgo doctor x", "no process id");
 	bad("lldb-server", "unknown command");
-	bad("lldb-server platform --listen :1", "platform");
+	bad("lldb-server platform", "no --listen ADDRESS");
+	bad("lldb-server platform --listen fd:3", "--listen needs");
+	bad("lldb-server platform --listen :0 --attach 1", "no option of lldb-server platform");
+	bad("lldb-server platform --listen :0 --gdbserver-port 0", "bad --gdbserver-port");
+	bad("lldb-server platform --listen :0 -m 5 -M 4", "--min-gdbserver-port 5 is above");
+	bad("lldb-server gdbserver --server :0", "for lldb-server platform");
 	bad("lldb-server gdbserver", "no connection arguments");
 	bad("lldb-server gdbserver --once :0", "Unknown argument: --once");
 	bad("lldb-server gdbserver --fd=x", "bad --fd");
@@ -127,6 +132,28 @@ static void usage_errors_name_what_is_wrong(void **state _unused_)
 	bad("stopgo -R", "needs a value");
 	/* Delve asks whether the option is known, and reads the answer. */
 	bad("stopgo --unmask-signals", "no -R ADDRESS");
+}
+
+static void platform_grammar(void **state _unused_)
+{
+	struct options o = good("lldb-server platform --server --listen [::1]:0 --socket-file f -m "
+				"7000 -M 7009 -p 10 -- prog a");
+	assert_true(o.platform_mode);
+	assert_true(o.platform_server);
+	assert_int_equal(o.comm.kind, COMM_TCP);
+	assert_string_equal(o.comm.host, "::1");
+	assert_string_equal(o.socket_file, "f");
+	assert_int_equal(o.gdbserver_port_min, 7000);
+	assert_int_equal(o.gdbserver_port_max, 7009);
+	assert_int_equal(o.port_offset, 10);
+	assert_string_equal(o.program[1], "a");
+	options_fini(&o);
+	o = good("stopgo p -L localhost:1234 -P 7000");
+	assert_true(o.platform_mode);
+	assert_false(o.platform_server);
+	assert_null(o.program);
+	assert_int_equal(o.gdbserver_port_max, 7000);
+	options_fini(&o);
 }
 
 static void lldb_servers_grammar(void **state _unused_)
@@ -243,6 +270,7 @@ int main(void)
 		cmocka_unit_test(gdbservers_grammar),
 		cmocka_unit_test(a_wrapper_ends_at_its_dashes),
 		cmocka_unit_test(usage_errors_name_what_is_wrong),
+		cmocka_unit_test(platform_grammar),
 		cmocka_unit_test(lldb_servers_grammar),
 		cmocka_unit_test(debugservers_grammar),
 		cmocka_unit_test(what_is_only_printed),

@@ -254,6 +254,12 @@ static int interrupt_op(struct target *t, pid_t tid)
 	return 0;
 }
 
+static int send_op(struct target *t, int signo)
+{
+	DID(fake_of(t), "send %d to %d; ", signo, (int)t->pid);
+	return 0;
+}
+
 static int last_stop(struct target *t, pid_t tid, struct stop *ret)
 {
 	struct fake_thread *th = thread_of(t, tid);
@@ -360,8 +366,8 @@ static void remove_all_op(struct target *t)
 
 static const struct target_write_ops write_ops = { mem_write_op, gp_write, xstate_write,
 						   siginfo_write };
-static const struct target_run_ops run_ops = { resume_op, interrupt_op, last_stop,  kill_op,
-					       detach_op, catch_op,     launched_op };
+static const struct target_run_ops run_ops = { resume_op, interrupt_op, send_op,  last_stop,
+					       kill_op,   detach_op,    catch_op, launched_op };
 static const struct target_point_ops point_ops = {
 	.insert = insert_op,
 	.remove = remove_op,
