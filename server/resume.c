@@ -124,8 +124,20 @@ static void note_resume(struct inferior *inf, pid_t tid, const struct action *on
 	note->as = MAX(one->who.tid, (int64_t)0);
 }
 
+/*
+ * The handler of Go's preemption signal is not where a step of lldb's or Delve's leads. It sends the goroutine to the scheduler, from
+ * where it does not come back while the client holds all others: lldb resumes one thread alone to a breakpoint at the end of the line.
+ */
+static bool holds_preemption(struct session *s, struct inferior *inf, const struct action *one,
+			     bool alone)
+{
+	bool step_of_lldb = session_is_lldb(s) && one->how.action != RESUME_CONT;
+
+	return (step_of_lldb || alone) && inferior_is_go(inf);
+}
+
 static bool start_thread(struct session *s, struct inferior *inf, pid_t tid,
-			 const struct action *one)
+			 const struct action *one, bool alone)
 {
 	struct action mine = *one;
 
@@ -134,8 +146,7 @@ static bool start_thread(struct session *s, struct inferior *inf, pid_t tid,
 	    stops_is_queued(s, inf->pid, threadview_id_of(inf->view, tid)))
 		return false;
 
-	/* The handler of Go's preemption signal is not where a step of lldb's or Delve's leads. */
-	if (session_is_lldb(s) && one->how.action != RESUME_CONT && inferior_is_go(inf))
+	if (holds_preemption(s, inf, one, alone))
 		mine.how.hold_signals = true;
 	int r = inf->target->ops->run->resume(inf->target, tid, &mine.how);
 	if (r == -EBUSY)
@@ -217,6 +228,7 @@ static size_t apply(struct session *s, struct inferior *inf, struct actions *lis
 		    struct action **ret_stuck)
 {
 	struct target *t = inf->target;
+	bool alone = !s->non_stop && list->count == 1 && !runs_the_rest(list, inf);
 	pid_t tid = 0;
 
 	find_carriers(inf, list);
@@ -229,7 +241,7 @@ static size_t apply(struct session *s, struct inferior *inf, struct actions *lis
 		if (one->stop)
 			stop_thread(s, inf, tid);
 		else
-			started += start_thread(s, inf, tid, one);
+			started += start_thread(s, inf, tid, one, alone);
 	}
 	return started;
 }

@@ -101,7 +101,7 @@ enum resume_action {
 struct resume {
 	enum resume_action action;
 	int                signo;  /* delivered first; 0: none, the signal it stopped with is dropped */
-	bool               hold_signals; /* STEP, RANGE: signals that pass wait until the thread is next resumed with CONT, or let go */
+	bool               hold_signals; /* those that pass wait until the thread is next resumed without this, or let go */
 	uint64_t           start;
 	uint64_t           end;    /* exclusive */
 };

@@ -62,7 +62,7 @@ static bool point_wanted(struct proc *p, enum point_kind kind, uint64_t addr)
 
 static bool holds_signals(const struct task *task)
 {
-	return task->how.hold_signals && task->how.action != RESUME_CONT;
+	return task->how.hold_signals;
 }
 
 /* Its client must hear of every signal: a handler that it does not know of would be taken for where the step led. */
