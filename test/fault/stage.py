@@ -114,6 +114,15 @@ class GoPuppet(Actor):
         self.points = {self.at["main.tick"]: 5, self.at["main.tick"] + 10: 5, self.at["main.deep"]: 4}
 
 
+def vector_insns(path, function, addr, size=512):
+    """Addresses and lengths of instructions in a function that work on vector registers, or lock the bus: nothing emulates those."""
+    text = subprocess.run(["objdump", "-d", "--no-show-raw-insn", f"--start-address={addr:#x}", f"--stop-address={addr + size:#x}", path],
+                          capture_output=True, text=True, timeout=60, check=True).stdout
+    body = re.search(rf"^[0-9a-f]+ <{re.escape(function)}>:\n((?: .*\n)+)", text, re.M).group(1)
+    found = [(int(at, 16), words) for at, words in re.findall(r"^ *([0-9a-f]+):\s+(.*)", body, re.M)]
+    return [(at, found[i + 1][0] - at) for i, (at, words) in enumerate(found[:-1]) if "%xmm" in words or words.startswith("lock")]
+
+
 def symbols(path, *names):
     text = subprocess.run(["nm", path], capture_output=True, text=True, timeout=60, check=True).stdout
     found = {name: int(addr, 16) for addr, name in re.findall(r"^([0-9a-f]+) \w (\S+)$", text, re.M)}
@@ -122,7 +131,7 @@ def symbols(path, *names):
 
 # --- agent expressions ---
 
-RDI, RSI = 5, 4         # gdb's numbers
+RAX, RBX, RDI, RSI = 0, 1, 5, 4         # gdb's numbers
 
 
 def _const(value):
@@ -195,8 +204,7 @@ class Client(rsp.Rsp):
 
     def go_on(self, reply):
         """Continue from this stop: a signal that it was is passed, as gdb and a person do."""
-        number = signal_of(reply)
-        self.go(f"vCont;C{number}:{thread_of(reply)};c" if number else "vCont;c")
+        self.go(action_after(reply))
 
     def stop_reply(self, limit=LIMIT):
         return self.receive(limit)
@@ -230,6 +238,11 @@ class Client(rsp.Rsp):
 
     def reg(self, number):
         return int.from_bytes(bytes.fromhex(self.ask(f"p{number:x}").decode()), "little")
+
+
+def action_after(reply):
+    number = signal_of(reply)
+    return f"vCont;C{number}:{thread_of(reply)};c" if number else "vCont;c"
 
 
 def signal_of(reply):

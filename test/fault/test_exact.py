@@ -7,8 +7,8 @@ import pytest
 
 from driver import Driver
 from harness import rsp, wait
-from stage import (FALSE, LIMIT, RDI, RSI, Client, Puppet, Seed, commands, condition, print_regs, reg_every, thread_of, times,
-                   wait_gone)
+from stage import (FALSE, LIMIT, RAX, RBX, RDI, RSI, Client, GoPuppet, Puppet, Seed, action_after, commands, condition, print_regs,
+                   reg_every, symbols, thread_of, times, vector_insns, wait_gone)
 
 pytestmark = pytest.mark.stopgo_only("its speed and its printf")
 
@@ -94,9 +94,121 @@ def test_printf_and_false_conditions(parked, made, threads, non_stop):
     assert sorted(found) == expected, summary(found, expected)
 
 
+@pytest.fixture
+def go_parked(made, programs, serve):
+    """The same of a Go program: collected all the time, its stacks growing, a thousand SIGPROF a second that look at the pc."""
+    def start(workers):
+        actor = made.add(GoPuppet(programs, workers=workers, pause_us=0))
+        assert actor.ask("check 1").startswith("exact")
+        assert actor.ask("profile 1000") == "set"
+        assert actor.ask("gc 1") == "set"
+        return actor, serve.attach(actor.pid)
+    return start
+
+
+def go_spots(programs):
+    """Places that everybody passes, the runtime too, and what is done there by instructions of every kind."""
+    path = programs.go("gopuppet")
+    functions = symbols(path, "main.deep", "runtime.memmove", "runtime.mallocgc", "runtime.copystack", "runtime.memclrNoHeapPointers",
+                        "runtime.newproc1")
+    spots = dict.fromkeys(functions.values(), 4)
+    for name in ("main.deep", "runtime.mallocgc", "runtime.newproc1"):
+        spots.update(vector_insns(path, name, functions[name], 4096)[:3])
+    return list(spots)
+
+
+@pytest.mark.parametrize("threads", THREADS)
+def test_go_hits(go_parked, made, programs, threads):
+    """Each pass of each goroutine is printed once, whatever the collector, the scheduler and the profiler do meanwhile."""
+    actor, server = go_parked(threads)
+    seed = Seed()
+    spots = go_spots(programs)
+    assert len(spots) > 8
+    client = made.add(Client(server.port))
+    first = client.begin(quiet="QPassSignals:e;10;14;17;1a;1b;1c;21;24;25;2c;4c;97;2e")
+    client.insert(actor.at["main.tick"], commands(print_regs("<%d %d>\n", RAX, RBX)))
+    inserted = set(spots[::2])
+    for addr in inserted:
+        client.insert(addr, condition(FALSE))
+    run = Run(actor, max(20, times(480 // threads)))
+    client.go_on(first)
+    end = time.monotonic() + 12 * LIMIT
+    while time.monotonic() < end:
+        time.sleep(seed.random() * 0.02)
+        reply = client.halt()
+        assert reply[:1] == b"T", reply
+        addr = seed.choice(spots)
+        if addr in inserted:
+            client.remove(addr)
+        else:
+            client.insert(addr, condition(FALSE))
+        inserted ^= {addr}
+        client.go_on(reply)
+        if run.over():
+            break
+    client.halt()
+    assert run.over(), "they do not come to an end"
+    first, last = run.over()
+    client.ok(f"D;{actor.pid:x}")
+    client.close()
+    assert wait_gone(server) == 0
+    assert actor.ask("profile 0") == "set"
+    assert actor.ask("gc 0") == "set"
+    actor.check()
+    actor.assert_untouched()
+    found = [tuple(map(int, pair)) for pair in re.findall(r"<(\d+) (\d+)>", server.out.rest())]
+    expected = [(who, number) for who in range(threads) for number in range(first, last)]
+    assert sorted(found) == expected, summary(found, expected)
+
+
+@pytest.mark.parametrize("threads", THREADS)
+def test_true_every_so_often_and_stepped_over(go_parked, made, programs, threads):
+    """Each hit that counts is a stop of the goroutine that hit, from which its client goes on by z0, s, Z0, c."""
+    actor, server = go_parked(threads)
+    client = made.add(Client(server.port))
+    first = client.begin()
+    tick, seldom = actor.at["main.tick"], condition(reg_every(RBX, 8))
+    client.insert(tick, seldom)
+    for addr in go_spots(programs)[::3]:
+        client.insert(addr, condition(FALSE))
+    run = Run(actor, max(16, times(400 // threads)))
+    found = []
+    client.go_on(first)
+    end = time.monotonic() + 12 * LIMIT
+    while time.monotonic() < end:
+        try:
+            reply = client.receive(0.02)
+        except wait.TimedOut:
+            if not run.over():
+                continue
+            reply = client.halt()
+        if b"swbreak" in reply:
+            client.ok(f"Hg{thread_of(reply)}")
+            assert client.reg(16) == tick
+            found.append((client.reg(RAX), client.reg(RBX)))
+            if not client.step_over(thread_of(reply), tick, seldom):
+                found.pop()
+            client.go()
+        elif run.over():
+            break
+        else:
+            client.go_on(reply)
+    assert run.over(), "they do not come to an end"
+    first, last = run.over()
+    expected = [(who, number) for who in range(threads) for number in range(first, last) if number % 8 == 0]
+    assert sorted(found) == expected, summary(found, expected)
+    client.ok(f"D;{actor.pid:x}")
+    client.close()
+    assert wait_gone(server) == 0
+    assert actor.ask("profile 0") == "set"
+    assert actor.ask("gc 0") == "set"
+    actor.check()
+    actor.assert_untouched()
+
+
 def go_on(client, reply):
     if client.non_stop:
-        client.ask("vCont;c")
+        client.ask(action_after(reply))
     else:
         client.go_on(reply)
 
@@ -222,6 +334,42 @@ def test_steps_over_breakpoints(parked, made, threads):
     assert wait_gone(server) == 0
     assert run.over() is None
     server.close()
+    # The run goes on without us: the answer to it comes first.
+    assert actor.hear(12 * LIMIT).startswith("ran ")
+    assert actor.ask("rain 0") == "rain"
+    assert actor.ask("check 1").startswith("exact")
+    assert "lost=0 doubled=0" in actor.ask("signals", 3 * LIMIT)
+
+
+@pytest.mark.parametrize("threads", THREADS)
+def test_client_steps_over_each_kind_of_instruction(parked, made, threads):
+    """z0, s, Z0, c at hits on instructions of every kind, also two at once: none is lost, doubled or done halfway."""
+    actor, server = parked(threads)
+    seed = Seed()
+    client = made.add(Client(server.port))
+    reply = client.begin()
+    names = ("count", "odd", "call", "syscall", "leaf", "push", "tick")
+    wanted = {actor.at[name] for name in names}
+    run = Run(actor, 1 << 20)
+    for turn in range(times(8)):
+        here = set(seed.sample(sorted(wanted), 1 + turn % 3))
+        for addr in here:
+            client.insert(addr)
+        for hit in range(times(12)):
+            client.go_on(reply)
+            reply = client.stop_reply()
+            assert b"swbreak" in reply, reply
+            client.ok(f"Hg{thread_of(reply)}")
+            at = client.reg(16)
+            assert at in here
+            if client.step_over(thread_of(reply), at):
+                assert client.reg(16) != at
+        for addr in here:
+            client.remove(addr)
+    client.ok(f"D;{actor.pid:x}")
+    client.close()
+    assert wait_gone(server) == 0
+    assert run.over() is None
     # The run goes on without us: the answer to it comes first.
     assert actor.hear(12 * LIMIT).startswith("ran ")
     assert actor.ask("rain 0") == "rain"
