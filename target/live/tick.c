@@ -11,8 +11,9 @@ enum { TICK_NS = 1000000 };
 static struct {
 	bool tried, have;
 	timer_t timer;
-	volatile sig_atomic_t runs;   /* the timer is set */
-	volatile sig_atomic_t needed; /* somebody has waited since the last tick */
+	volatile sig_atomic_t runs;    /* the timer is set */
+	volatile sig_atomic_t waiting; /* somebody is about to wait, or does: the timer goes on */
+	volatile sig_atomic_t needed;  /* somebody has waited since the last tick */
 	volatile sig_atomic_t count;
 } tick;
 
@@ -28,11 +29,13 @@ static void on_tick(int signo)
 
 	(void)signo;
 	tick.count++;
-	if (!tick.needed) {
-		tick.runs = 0;
-		set(0);
+	if (!tick.waiting) {
+		if (!tick.needed) {
+			tick.runs = 0;
+			set(0);
+		}
+		tick.needed = 0;
 	}
-	tick.needed = 0;
 	errno = saved;
 }
 
@@ -72,14 +75,17 @@ pid_t tick_wait(pid_t tid, int *ret_status)
 		create();
 	if (!tick.have)
 		return wait_slowly(tid, ret_status);
-	/* In this order: a tick between the two clears only the first, and the next one finds us waiting. */
-	tick.needed = 1;
+	/* Any number of ticks may come before we wait: the timer must not stop then. */
+	tick.waiting = 1;
 	if (!tick.runs) {
 		tick.runs = 1;
 		set(TICK_NS);
 	}
 	pid_t got = waitpid(tid, ret_status, __WALL);
-	return got >= 0 ? got : errno == EINTR ? 0 : -errno;
+	int failed = errno;
+	tick.needed = 1;
+	tick.waiting = 0;
+	return got >= 0 ? got : failed == EINTR ? 0 : -failed;
 }
 
 unsigned tick_count(void)
