@@ -110,6 +110,21 @@ bool ax_equal(const struct ax *a, const struct ax *b)
 	return true;
 }
 
+struct ax *ax_copy(const struct ax *ax)
+{
+	struct ax *copy = ax->format_count ? NULL : calloc(1, sizeof(*copy));
+	if (!copy)
+		return NULL;
+	copy->ops = malloc(ax->count * sizeof(*copy->ops));
+	if (!copy->ops) {
+		free(copy);
+		return NULL;
+	}
+	memcpy(copy->ops, ax->ops, ax->count * sizeof(*copy->ops));
+	copy->count = ax->count;
+	return copy;
+}
+
 static void ax_freep(struct ax **ax)
 {
 	ax_free(*ax);

@@ -40,6 +40,8 @@ int ax_compile(const uint8_t *code, size_t len, ax_reg_map map, void *map_ctx, s
 void ax_free(struct ax *ax);
 /* The same instructions with the same operands; never of two that print. */
 bool ax_equal(const struct ax *a, const struct ax *b);
+/* Another one like it; NULL: no memory, or it prints. */
+struct ax *ax_copy(const struct ax *ax);
 
 /* 0 and the top of the stack at end (0 when empty); -EDOM division by zero, -EFAULT memory, -ELOOP too many steps. */
 int ax_eval(const struct ax *ax, const struct ax_env *env, uint64_t *ret, struct err *err);

@@ -212,6 +212,9 @@ struct target {
 	struct tracer           *tracer;  /* NULL: a core */
 	pid_t                    pid;
 	void                    *user;    /* the caller's; NULL at birth */
+	/* Asked before a condition is compiled into the program at addr, where it writes up to 400 bytes below the stack pointer: a
+	 * phrase why not, or NULL. Itself NULL: nothing speaks against it. */
+	const char              *(*refuses_patch)(struct target *t, uint64_t addr);
 };
 
 struct launch {
@@ -267,6 +270,8 @@ struct tracer_ops {
 	 * nobody said so. Linux numbers. */
 	void (*set_pass_signals)(struct tracer *tr, const sigset_t *set);
 	void (*set_program_signals)(struct tracer *tr, const sigset_t *set);
+	/* Conditions of breakpoints that are often false are compiled into the program, where that is safe. NULL: never. */
+	void (*set_fast_conditions)(struct tracer *tr, bool on);
 	/* Walks the targets; NULL begins and ends. */
 	struct target *(*next_target)(struct tracer *tr, struct target *after);
 	/* Detaches from what was attached, kills what was launched. */

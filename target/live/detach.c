@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "target/live/patch.h"
 #include "target/live/task.h"
 
 /*
@@ -51,6 +52,7 @@ void proc_let_go(struct proc *p)
 	if (s) {
 		space_lift(s);
 		over_unmap_scratch(p);
+		patch_unmap(p);
 		/* A vfork child we let go runs in memory that is still its parent's: no int3 there until it is out. */
 		if (p->vfork_parent && s->refs > 1)
 			s->lifted++;

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "target/live/live.h"
+#include "target/live/patch.h"
 #include "target/live/task.h"
 
 static struct live *the_live;
@@ -45,10 +46,28 @@ static uint8_t byte_at(int fd, uint64_t addr)
 	return pread(fd, &byte, 1, (off_t)addr) == 1 ? byte : 0;
 }
 
+/* It may be in the middle of being put in or taken out. */
+static void restore_jump(const struct swpoint *p, int fd)
+{
+	uint8_t bytes[INSN_JUMP_MAX];
+
+	if (p->jump_len > sizeof(bytes) ||
+	    pread(fd, bytes, p->jump_len, (off_t)p->addr) != p->jump_len)
+		return;
+	for (size_t i = 0; i < p->jump_len; i++) {
+		bool ours = bytes[i] == p->jump[i] || bytes[i] == p->under[i];
+		if (!ours && (i || bytes[i] != INT3))
+			return;
+	}
+	(void)!pwrite(fd, p->under, p->jump_len, (off_t)p->addr);
+}
+
 static void restore_memory(const struct swpoints *sw, int fd)
 {
 	for (size_t i = 0; i < sw->count; i++) {
 		const struct swpoint *p = &sw->at[i];
+		if (p->inserted && p->jump_len)
+			restore_jump(p, fd);
 		if (p->inserted && byte_at(fd, p->addr) == INT3)
 			(void)!pwrite(fd, &p->orig, 1, (off_t)p->addr);
 	}
@@ -156,11 +175,32 @@ static void send_deferred(const struct task *task)
 	}
 }
 
+/* A stub's int3 and its faults are ours, and where it stood in the stub is nobody's business: true, and so is its signal. */
+static bool leave_stub(const struct task *task, const siginfo_t *si,
+		       const struct user_regs_struct *there, struct user_regs_struct *gp)
+{
+	struct user_regs_struct moved = *there;
+
+	if (is_judged(task) || task->away)
+		return false;
+	bool ours = patch_leave(task->proc->space, &moved, is_trap(si) && si->si_code == SI_KERNEL,
+				si->si_code > 0 && !is_event(si));
+	if (moved.rip != there->rip)
+		*gp = moved;
+	return ours;
+}
+
+static bool trap_to_come(const struct task *task)
+{
+	return task->proc->space->patches ? pt_fault_queued(task->tid) : pt_trap_queued(task->tid);
+}
+
 static void leave(struct task *task, const struct user_regs_struct *there, const siginfo_t *si)
 {
 	bool changed = task->gp_valid && task->gp_dirty;
 	struct user_regs_struct gp = task->away ? *task->away : changed ? task->gp : *there;
-	int signo = signal_of_stop(task, si);
+	bool ours = leave_stub(task, si, there, &gp);
+	int signo = ours ? 0 : signal_of_stop(task, si);
 
 	if (ran_into_ours(task, si, there)) {
 		signo = 0;
@@ -200,7 +240,8 @@ static bool try_leave(struct task *task)
 	if (pt_get_siginfo(task->tid, &si) < 0)
 		memset(&si, 0, sizeof(si));
 	/* The kernel looks at interrupts before signals: the trap of an int3 or of a step may still be queued (news.c). */
-	if (is_event(&si) && (!is_judged(task) || task->away) && pt_trap_queued(task->tid)) {
+	bool undecided = !is_judged(task) || task->away;
+	if (is_event(&si) && undecided && trap_to_come(task)) {
 		if (!task->away)
 			task->state = TASK_RUNNING;
 		return pt_cont(task->tid, 0) < 0;

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "target/ax.h"
+#include "target/live/patch.h"
 #include "target/live/task.h"
 #include "target/x86/regs.h"
 
@@ -118,7 +119,10 @@ void task_int3_hit(struct task *task)
 	bool internal =
 		point->internal && !p->hidden &&
 		hit_counts(task, point->internal_conditions, point->internal_condition_count);
+	uint64_t passed = point->passed;
 	bool asked = point->wanted && !p->hidden && hit_reported(task, point);
+	if (point->passed != passed && !internal)
+		patch_note_false(task, point);
 	if (!internal && !asked) {
 		/* Below it is a trap of the program's own: it was taken with ours. */
 		if (point->orig == INT3) {
@@ -134,6 +138,17 @@ void task_int3_hit(struct task *task)
 					.internal = internal,
 					.unasked = !asked,
 					.signo = SIGTRAP });
+}
+
+void task_judge_quietly(struct task *task, uint64_t addr)
+{
+	struct swpoint *point = swpoints_find(&task->proc->space->sw, addr);
+
+	if (!point || !point->wanted || point->internal || task->proc->hidden ||
+	    hit_counts(task, point->conditions, point->condition_count))
+		return;
+	point->passed++;
+	task_pass_point(task, addr);
 }
 
 void task_debug_reg_hit(struct task *task, bool stepped)

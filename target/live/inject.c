@@ -210,10 +210,11 @@ static struct task *able_task(struct proc *p)
 	return NULL;
 }
 
-static int map(struct task *task, uint64_t where, size_t size, int prot, uint64_t *ret)
+static int map(struct task *task, uint64_t where, size_t size, int prot, int flags, uint64_t *ret)
 {
-	const uint64_t args[6] = { where,        size, (uint64_t)prot, MAP_PRIVATE | MAP_ANONYMOUS,
-				   (uint64_t)-1, 0 };
+	const uint64_t args[6] = { where,          size,
+				   (uint64_t)prot, (uint64_t)(MAP_PRIVATE | MAP_ANONYMOUS | flags),
+				   (uint64_t)-1,   0 };
 	uint64_t addr;
 	int r = inject_in(task, SYS_mmap, args, &addr);
 	if (r < 0)
@@ -242,7 +243,7 @@ static int alloc(struct target *t, size_t size, int prot, uint64_t *ret)
 	if (!block)
 		return -ENOMEM;
 	struct task *task = able_task(p);
-	int r = task ? map(task, 0, size, prot, &block->addr) : -EBUSY;
+	int r = task ? map(task, 0, size, prot, 0, &block->addr) : -EBUSY;
 	if (r < 0) {
 		free(block);
 		return r;
@@ -275,7 +276,16 @@ int inject_map_scratch(struct task *task, uint64_t where, size_t size, uint64_t 
 {
 	if (!outside_kernel(task))
 		return -EBUSY;
-	return map(task, where, size, PROT_READ | PROT_EXEC, ret);
+	return map(task, where, size, PROT_READ | PROT_EXEC, 0, ret);
+}
+
+int inject_map_at(struct task *task, uint64_t where, size_t size, bool data, uint64_t *ret)
+{
+	if (!outside_kernel(task))
+		return -EBUSY;
+	int r = map(task, where, size, PROT_READ | (data ? PROT_WRITE : PROT_EXEC),
+		    MAP_FIXED_NOREPLACE, ret);
+	return r == 0 && *ret != where ? -EEXIST : r; /* before Linux 4.17 it is a hint */
 }
 
 const struct target_alloc_ops live_alloc_ops = {

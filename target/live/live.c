@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "target/live/live_target.h"
+#include "target/live/patch.h"
 #include "target/live/task.h"
 
 /* --- one process --- */
@@ -156,6 +157,21 @@ static void set_program(struct tracer *tr, const sigset_t *set)
 		live->program = *set;
 }
 
+static void set_fast(struct tracer *tr, bool on)
+{
+	struct live *live = live_of(tr);
+
+	live->fast = on;
+	for (struct proc *p = live->procs; p && !on; p = p->next) {
+		if (p->gone || !p->space)
+			continue;
+		bool held = patch_quieten(p);
+		patch_demote_all(p->space);
+		if (held)
+			live_release(live, false);
+	}
+}
+
 static struct target *next_target(struct tracer *tr, struct target *after)
 {
 	struct proc *p = after ? proc_of(after)->next : live_of(tr)->procs;
@@ -202,6 +218,7 @@ static const struct tracer_ops tracer_ops = {
 	.set_events = set_events,
 	.set_pass_signals = set_pass,
 	.set_program_signals = set_program,
+	.set_fast_conditions = set_fast,
 	.next_target = next_target,
 	.free = live_free,
 };

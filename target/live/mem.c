@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#include "target/live/patch.h"
 #include "target/live/task.h"
 
 /* process_vm_readv does the bulk; /proc/PID/mem also reads what is mapped without read permission, and says how far it came. */
@@ -93,11 +94,17 @@ int live_mem_read_spans(struct target *t, struct mem_span *spans, size_t count)
 int live_mem_write(struct target *t, uint64_t addr, const void *from, size_t len)
 {
 	struct space *s = proc_of(t)->space;
-	size_t first = swpoints_from(&s->sw, addr);
 
 	if (!len)
 		return 0;
-	if (first == s->sw.count || s->sw.at[first].addr - addr >= len)
+	/* A jump leans on bytes behind those it changes. */
+	if (s->patches && swpoints_near(&s->sw, addr, len)) {
+		bool held = patch_quieten(proc_of(t));
+		patch_disturbed(s, addr, len, NULL, "its code was written");
+		if (held)
+			live_release(proc_of(t)->live, false);
+	}
+	if (!swpoints_touch(&s->sw, addr, len))
 		return space_write_raw(s, addr, from, len);
 
 	_cleanup_free_ uint8_t *under = malloc(len);

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 
 #include "base/log.h"
+#include "target/live/patch.h"
 #include "target/live/task.h"
 
 enum { FIRST_REAL_TIME = 32 };
@@ -170,6 +171,8 @@ static void task_stopped(struct task *task, struct news news)
 	}
 	if (task->over.kind != OVER_NONE && over_news(task, &news))
 		return;
+	if (patch_news(task, &news))
+		return;
 
 	switch (news.kind) {
 	case NEWS_SIGNAL: signal_stop(task, news.value); break;
@@ -253,6 +256,8 @@ void live_news(struct live *live, pid_t tid, int status)
 	task = task_find(live, tid);
 	if (task)
 		task->fresh = false;
+	if (live->patch_due && !live->stopping)
+		patch_make_due(live);
 	if (live->release_due && !live->stopping) {
 		live->release_due = false;
 		live_release(live, false);

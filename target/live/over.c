@@ -68,8 +68,7 @@ static int emu_write(void *ctx, uint64_t addr, const void *from, size_t len)
 	struct iovec local = { (void *)from, len }, remote = { (void *)addr, len };
 
 	/* A write into code of ours is left to the processor and the way in place. */
-	size_t near = swpoints_from(&s->sw, addr);
-	if (near < s->sw.count && s->sw.at[near].addr - addr < len)
+	if (swpoints_touch(&s->sw, addr, len))
 		return -EFAULT;
 	return process_vm_writev(s->pid, &local, 1, &remote, 1, 0) == (ssize_t)len ? 0 : -EFAULT;
 }
@@ -139,8 +138,7 @@ static bool emulate(struct task *task, const struct over_plan *plan, struct user
 
 /* --- scratch memory --- */
 
-/* An unused page near addr, so that what is relative to the pc there can still reach its object. */
-static uint64_t hole_near(struct proc *p, uint64_t addr)
+uint64_t over_hole_near(struct proc *p, uint64_t addr)
 {
 	enum { LOOKS = 64, MARGIN = 0x10000 };
 	struct mem_region region;
@@ -172,7 +170,7 @@ static struct scratch *scratch_for(struct task *task, uint64_t addr)
 		if (reaches(s->addr, addr) && ~s->used)
 			return s;
 	}
-	uint64_t where = hole_near(p, addr);
+	uint64_t where = over_hole_near(p, addr);
 	struct scratch *s = where ? calloc(1, sizeof(*s)) : NULL;
 	if (!s)
 		return NULL;
@@ -271,8 +269,7 @@ static bool in_place_start(struct task *task, uint64_t addr)
 	}
 	task->over = (struct over){ .kind = OVER_IN_PLACE, .from = addr };
 	live->over_in_place = task;
-	if (space_write_raw(p->space, addr, &point->orig, 1) == 0)
-		point->inserted = false;
+	point_take_out(p->space, point);
 	start_it(task, START_STEP);
 	return true;
 }

@@ -10,14 +10,18 @@
 
 #include "base/log.h"
 #include "target/ax.h"
+#include "target/live/patch.h"
 #include "target/live/task.h"
 
-/* Puts back what the int3 covers, unless the program has put something else there since. */
-static void take_out(struct space *s, struct swpoint *p)
+void point_take_out(struct space *s, struct swpoint *p)
 {
 	uint8_t byte = 0;
 	size_t got;
 
+	if (p->jump_len) {
+		patch_take_out(s, p);
+		return;
+	}
 	if (space_read_raw(s, p->addr, &byte, 1, &got) == 0 && byte == INT3)
 		(void)space_write_raw(s, p->addr, &p->orig, 1);
 	p->inserted = false;
@@ -60,11 +64,12 @@ static int check_still_in(struct proc *p, struct swpoint *point)
 	int r = space_read_raw(p->space, point->addr, &byte, 1, &got);
 	if (!point->inserted)
 		return r;
-	if (r == 0 && byte == INT3) {
+	if (r == 0 && byte == (point->jump_len ? point->jump[0] : INT3)) {
 		point_seen(p, point);
 		return 0;
 	}
 	point->inserted = false;
+	point->jump_len = 0;
 	over_plan_unref(point->plan);
 	point->plan = NULL;
 	return r;
@@ -81,11 +86,15 @@ void space_sync(struct space *s)
 		if (want && !p->inserted)
 			(void)put_in(s, p);
 		else if (!want && p->inserted)
-			take_out(s, p);
-		if (!swpoint_needed(p))
+			point_take_out(s, p);
+		if (want && p->patch)
+			patch_put_in(s, p);
+		if (!swpoint_needed(p)) {
+			patch_keep(p);
 			swpoints_drop(&s->sw, p);
-		else
+		} else {
 			i++;
+		}
 	}
 }
 
@@ -93,7 +102,7 @@ void space_lift(struct space *s)
 {
 	for (size_t i = 0; i < s->sw.count; i++) {
 		if (s->sw.at[i].inserted)
-			take_out(s, &s->sw.at[i]);
+			point_take_out(s, &s->sw.at[i]);
 	}
 	s->sw.changed = true;
 }
@@ -110,6 +119,17 @@ static void free_expressions(struct point *p)
 	p->condition_count = p->command_count = 0;
 }
 
+static bool same_conditions(const struct swpoint *p, const struct point *want)
+{
+	if (p->condition_count != want->condition_count)
+		return false;
+	for (size_t i = 0; i < want->condition_count; i++) {
+		if (!ax_equal(p->conditions[i], want->conditions[i]))
+			return false;
+	}
+	return true;
+}
+
 static void take_expressions(struct swpoint *p, struct point *want)
 {
 	if (want->internal) {
@@ -119,9 +139,14 @@ static void take_expressions(struct swpoint *p, struct point *want)
 		p->internal_condition_count = want->condition_count;
 		return;
 	}
+	if (!same_conditions(p, want)) {
+		p->passed = 0;
+		p->falses = 0;
+		p->why = NULL;
+		p->why_holds = false;
+	}
 	swpoint_forget(p);
 	p->wanted = true;
-	p->passed = 0;
 	p->persist = want->persist;
 	p->conditions = want->conditions;
 	p->condition_count = want->condition_count;
@@ -140,6 +165,9 @@ static int insert_sw(struct proc *proc, struct point *want, struct err *err)
 	}
 	if (p->inserted)
 		(void)check_still_in(proc, p);
+	patch_disturbed(s, p->addr, 1, p, "another breakpoint is in the way of the jump");
+	if (want->internal)
+		patch_demote(s, p);
 	if (!p->inserted && s->lifted) {
 		s->sw.changed = true;
 	} else if (!p->inserted && put_in(s, p) < 0) {
@@ -150,6 +178,8 @@ static int insert_sw(struct proc *proc, struct point *want, struct err *err)
 			       want->addr);
 	}
 	take_expressions(p, want);
+	if (!want->internal)
+		patch_find_kept(s, p);
 	return 0;
 }
 
@@ -220,11 +250,16 @@ static int insert(struct target *t, struct point *want, struct err *err)
 		free_expressions(want);
 		return err_set(err, -ESRCH, "process %d is gone", t->pid);
 	}
+	bool held = patch_quieten(p);
+	int r = want->kind == POINT_SW ? insert_sw(p, want, err) : 0;
+	if (want->kind != POINT_SW)
+		patch_demote_all(p->space); /* a stub's own accesses are not to hit */
+	if (held)
+		live_release(p->live, false);
 	if (want->kind == POINT_SW)
-		return insert_sw(p, want, err);
+		return r;
 
 	uint64_t len = want->kind == POINT_HW ? 1 : want->len;
-	int r = 0;
 	if (!dregs_has(&p->dregs, want->kind, want->addr, len))
 		r = dregs_insert(&p->dregs, want->kind, want->addr, len);
 	if (r < 0)
@@ -261,14 +296,18 @@ static int remove_point(struct target *t, const struct point *gone)
 	struct swpoint *point = swpoints_find(&p->space->sw, gone->addr);
 	if (!point || !(gone->internal ? point->internal : point->wanted))
 		return -ENOENT;
-	if (gone->internal) {
+	/* What a client's point is asked is kept as long as it is in memory: it may be put in again. */
+	if (gone->internal)
 		swpoint_forget_internal(point);
-	} else {
+	else
 		point->wanted = false;
-		swpoint_forget(point);
-	}
 	int r = check_still_in(p, point);
 	p->space->sw.changed = true;
+	bool held = point->jump_len && patch_quieten(p);
+	if (held) {
+		space_sync(p->space);
+		live_release(p->live, false);
+	}
 	/* While somebody runs in this memory the byte must go now. */
 	for (size_t i = 0; p->live->running && i < p->count; i++) {
 		if (p->tasks[i]->state == TASK_RUNNING) {
@@ -285,6 +324,7 @@ static void remove_all(struct target *t)
 
 	if (p->gone)
 		return;
+	bool held = patch_quieten(p);
 	for (size_t i = 0; i < p->space->sw.count; i++) {
 		struct swpoint *point = &p->space->sw.at[i];
 		swpoint_forget_internal(point);
@@ -303,16 +343,22 @@ static void remove_all(struct target *t)
 		if (task->state == TASK_STOPPED && task->dregs_used)
 			task_clear_dregs(task);
 	}
+	if (held)
+		live_release(p->live, false);
 }
 
 static int way(struct target *t, uint64_t addr, struct point_way *ret)
 {
 	struct proc *p = proc_of(t);
-	const struct swpoint *point = p->gone ? NULL : swpoints_find(&p->space->sw, addr);
+	struct swpoint *point = p->gone ? NULL : swpoints_find(&p->space->sw, addr);
 
 	if (!point || !point->wanted)
 		return -ENOENT;
-	*ret = (struct point_way){ .how = "traps", .why = "", .passed = point->passed };
+	*ret = (struct point_way){ .how = point->jump_len ? "compiled into the program" : "traps",
+				   .why = point->jump_len || !point->why ? "" : point->why,
+				   .passed = patch_passed(p->space, point) };
+	if (!point->jump_len && point->condition_count && !p->live->fast)
+		ret->why = "fast-conditions is off";
 	return 0;
 }
 

@@ -96,6 +96,30 @@ bool proc_catches(pid_t pid, int signo)
 	return caught && strtoull(caught + 7, NULL, 16) >> (signo - 1) & 1;
 }
 
+int proc_signals_of(pid_t pid, pid_t tid, struct proc_signals *ret)
+{
+	char path[64], line[256];
+	unsigned seen = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", pid, tid);
+	FILE *file = fopen(path, "re");
+	if (!file)
+		return -errno;
+	*ret = (struct proc_signals){ 0 };
+	while (fgets(line, sizeof(line), file)) {
+		unsigned long set = 0;
+		int mode = 0;
+		if (sscanf(line, "SigBlk: %lx", &set) == 1)
+			ret->blocked = set, seen++;
+		else if (sscanf(line, "SigIgn: %lx", &set) == 1)
+			ret->ignored = set, seen++;
+		else if (sscanf(line, "Seccomp: %d", &mode) == 1)
+			ret->filtered = mode != 0;
+	}
+	fclose(file);
+	return seen == 2 ? 0 : -ENODATA;
+}
+
 int live_thread_info(struct target *t, pid_t tid, struct thread_info *ret)
 {
 	struct task *task = proc_task(proc_of(t), tid);

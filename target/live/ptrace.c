@@ -73,7 +73,19 @@ int pt_get_siginfo(pid_t tid, siginfo_t *ret)
 	return request(PTRACE_GETSIGINFO, tid, 0, (uintptr_t)ret);
 }
 
-bool pt_trap_queued(pid_t tid)
+static bool is_fault(const siginfo_t *si)
+{
+	int signo = si->si_signo;
+	return si->si_code > 0 && (signo == SIGTRAP || signo == SIGSEGV || signo == SIGBUS ||
+				   signo == SIGFPE || signo == SIGILL);
+}
+
+static bool is_trap(const siginfo_t *si)
+{
+	return si->si_code > 0 && si->si_signo == SIGTRAP;
+}
+
+static bool any_queued(pid_t tid, bool (*wanted)(const siginfo_t *si))
 {
 	siginfo_t queue[8];
 	struct __ptrace_peeksiginfo_args args = { .nr = 8 };
@@ -81,13 +93,23 @@ bool pt_trap_queued(pid_t tid)
 	for (;;) {
 		long n = ptrace(PTRACE_PEEKSIGINFO, tid, &args, queue);
 		for (long i = 0; i < n; i++) {
-			if (queue[i].si_signo == SIGTRAP && queue[i].si_code > 0)
+			if (wanted(&queue[i]))
 				return true;
 		}
 		if (n < 8)
 			return false;
 		args.off += 8;
 	}
+}
+
+bool pt_trap_queued(pid_t tid)
+{
+	return any_queued(tid, is_trap);
+}
+
+bool pt_fault_queued(pid_t tid)
+{
+	return any_queued(tid, is_fault);
 }
 
 int pt_set_siginfo(pid_t tid, const siginfo_t *si)

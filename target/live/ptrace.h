@@ -35,6 +35,8 @@ int pt_event_message(pid_t tid, unsigned long *ret);
 int pt_get_siginfo(pid_t tid, siginfo_t *ret);
 /* Whether a SIGTRAP of the processor's own (int3, step, debug register) waits to be delivered to the task. */
 bool pt_trap_queued(pid_t tid);
+/* The same, or that of any other fault. */
+bool pt_fault_queued(pid_t tid);
 int pt_set_siginfo(pid_t tid, const siginfo_t *si);
 int pt_get_gp(pid_t tid, struct user_regs_struct *ret);
 int pt_set_gp(pid_t tid, const struct user_regs_struct *gp);

@@ -53,7 +53,10 @@ int swpoints_clone(struct swpoints *to, const struct swpoints *from)
 		to->at[to->count++] = (struct swpoint){ .addr = p->addr,
 							.orig = p->orig,
 							.wanted = p->wanted,
-							.inserted = p->inserted };
+							.inserted = p->inserted,
+							.jump_len = p->jump_len };
+		memcpy(to->at[i].jump, p->jump, sizeof(p->jump));
+		memcpy(to->at[i].under, p->under, sizeof(p->under));
 	}
 	to->changed = true;
 	return 0;
@@ -109,12 +112,47 @@ void swpoints_drop(struct swpoints *s, struct swpoint *p)
 	s->count--;
 }
 
+static size_t from_before(const struct swpoints *s, uint64_t addr)
+{
+	return swpoints_from(s, addr > INSN_JUMP_MAX ? addr - INSN_JUMP_MAX : 0);
+}
+
+bool swpoints_near(const struct swpoints *s, uint64_t addr, size_t len)
+{
+	size_t i = from_before(s, addr);
+	return i < s->count && (s->at[i].addr < addr || s->at[i].addr - addr < len);
+}
+
+bool swpoints_touch(const struct swpoints *s, uint64_t addr, size_t len)
+{
+	for (size_t i = from_before(s, addr);
+	     i < s->count && (s->at[i].addr < addr || s->at[i].addr - addr < len); i++) {
+		const struct swpoint *p = &s->at[i];
+		if (p->addr >= addr || addr - p->addr < p->jump_len)
+			return true;
+	}
+	return false;
+}
+
+/* The part of a jump that lies in these bytes. */
+static void hide_jump(const struct swpoint *p, uint64_t addr, uint8_t *bytes, size_t len)
+{
+	size_t first = addr > p->addr ? addr - p->addr : 0, at = p->addr + first - addr;
+	size_t count =
+		first < p->jump_len ? MIN((size_t)p->jump_len - first, at < len ? len - at : 0) : 0;
+	if (count && memcmp(bytes + at, p->jump + first, count) == 0)
+		memcpy(bytes + at, p->under + first, count);
+}
+
 void swpoints_hide(const struct swpoints *s, uint64_t addr, uint8_t *bytes, size_t len)
 {
-	for (size_t i = swpoints_from(s, addr); i < s->count && s->at[i].addr - addr < len; i++) {
+	for (size_t i = from_before(s, addr);
+	     i < s->count && (s->at[i].addr < addr || s->at[i].addr - addr < len); i++) {
 		const struct swpoint *p = &s->at[i];
+		if (p->inserted && p->jump_len)
+			hide_jump(p, addr, bytes, len);
 		/* Something else there now (the page was mapped anew, a JIT wrote): that is what the program has. */
-		if (p->inserted && bytes[p->addr - addr] == INT3)
+		else if (p->inserted && p->addr >= addr && bytes[p->addr - addr] == INT3)
 			bytes[p->addr - addr] = p->orig;
 	}
 }

@@ -12,10 +12,11 @@
 #include <stdbool.h>
 #include "base/util.h"
 
-enum { SWPOINTS_MAX = 65536, INT3 = 0xcc };
+enum { SWPOINTS_MAX = 65536, INT3 = 0xcc, INSN_JUMP_MAX = 16 };
 
 struct ax;
 struct over_plan;
+struct patch;
 
 struct swpoint {
 	uint64_t addr;
@@ -33,6 +34,12 @@ struct swpoint {
 	struct ax **internal_conditions;
 	size_t internal_condition_count;
 	uint64_t passed;        /* hits of the client's that were judged false */
+	uint8_t jump_len;       /* inserted: it is a jump of this many bytes that is in memory, no int3 */
+	uint8_t jump[INSN_JUMP_MAX], under[INSN_JUMP_MAX];
+	struct patch *patch; /* conditions compiled into the program: patch.h */
+	const char *why;     /* the reason why there is none, or no jump at present */
+	bool why_holds;      /* ... for as long as the conditions do */
+	unsigned falses;     /* since that was last thought about */
 	struct over_plan *plan; /* how to step over it, once somebody had to */
 };
 
@@ -60,6 +67,10 @@ void over_plan_unref(struct over_plan *plan);
 /* Frees the expressions a client's point holds; the server's own. */
 void swpoint_forget(struct swpoint *p);
 void swpoint_forget_internal(struct swpoint *p);
+/* Some point is so near that its jump may lie in or lean on these bytes. */
+bool swpoints_near(const struct swpoints *s, uint64_t addr, size_t len);
+/* Something of a point's lies in these bytes. */
+bool swpoints_touch(const struct swpoints *s, uint64_t addr, size_t len);
 /* Puts the covered bytes into what was read from memory at addr. */
 void swpoints_hide(const struct swpoints *s, uint64_t addr, uint8_t *bytes, size_t len);
 /* For a write of bytes at addr: the covered bytes change in the store, out gets what memory shall hold. */

@@ -1,5 +1,7 @@
 #include "target/live/task.h"
 
+#include "target/live/patch.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -49,6 +51,7 @@ struct space *space_clone(struct space *s, pid_t pid)
 	}
 	copy->syscall_insn = s->syscall_insn;
 	copy->patched = s->patched;
+	patch_clone(copy, s);
 	return copy;
 }
 
@@ -59,6 +62,7 @@ void space_unref(struct space *s)
 	if (s->memfd >= 0)
 		close(s->memfd);
 	swpoints_fini(&s->sw);
+	patch_free_all(s);
 	while (s->scratch) {
 		struct scratch *at = s->scratch;
 		s->scratch = at->next;

@@ -137,6 +137,9 @@ struct space {
 	bool shadow_known, shadow_stack;
 	struct block *blocks; /* what alloc() mapped */
 	bool patched; /* int3s have been in it: the trap of one may be on its way long after */
+	struct live *live;    /* once there is a patch: patch.h */
+	struct patch *patches;
+	struct patch_page *patch_pages;
 };
 
 struct proc {
@@ -193,6 +196,9 @@ struct live {
 	size_t resumed_count;
 	struct task *over_in_place;
 	bool release_due; /* it has finished: those who waited may run */
+	bool fast;        /* conditions are compiled into the program */
+	pid_t patch_due;  /* whose hit was one too many at patch_due_at; 0: nobody's */
+	uint64_t patch_due_at;
 	struct tracer_events events;
 	sigset_t pass, program;
 	bool program_set;
@@ -242,6 +248,8 @@ int live_mem_write(struct target *t, uint64_t addr, const void *from, size_t len
 
 /* points.c */
 extern const struct target_point_ops live_point_ops;
+/* Puts back what the int3 or the jump covers, unless the program has put something else there since. */
+void point_take_out(struct space *s, struct swpoint *p);
 /* Makes memory as the store wants it; called before anybody runs. */
 void space_sync(struct space *s);
 /* The int3 has just been seen in memory. If nobody runs, it is there until somebody does. */
@@ -272,6 +280,8 @@ void live_queue(struct task *task);
 /* hits.c: the task stands in the SIGTRAP of an int3, or of a debug register (stepped: or of a step) */
 void task_int3_hit(struct task *task);
 void task_debug_reg_hit(struct task *task, bool stepped);
+/* It stands at a client's point for another reason: if the conditions are false, that is one passing and it need not ask again. */
+void task_judge_quietly(struct task *task, uint64_t addr);
 
 /* births.c */
 void stray_add(struct live *live, pid_t tid, int status);
@@ -366,6 +376,8 @@ bool task_pending_stale(struct task *task);
 void live_check_no_resumed(struct live *live, struct proc *p, bool was_resumed);
 
 /* over.c: stepping past a breakpoint of ours */
+/* An unused page near addr, from where what is relative to the pc there can still be reached; 0: none. */
+uint64_t over_hole_near(struct proc *p, uint64_t addr);
 /* true: the task was started, held or has got its event; false: it stands behind the instruction and goes on like any other. */
 bool over_start(struct task *task, int signo);
 /*
@@ -405,6 +417,8 @@ extern const struct target_alloc_ops live_alloc_ops;
 int task_leave_kernel(struct task *task);
 /* A page for copies at or near where, made by this stopped task while others may run. */
 int inject_map_scratch(struct task *task, uint64_t where, size_t size, uint64_t *ret);
+/* Pages for code or for data, exactly there: -EEXIST. */
+int inject_map_at(struct task *task, uint64_t where, size_t size, bool data, uint64_t *ret);
 int inject_unmap(struct proc *p, uint64_t addr, size_t size);
 
 /* proc.c: /proc */
@@ -412,6 +426,12 @@ int live_thread_info(struct target *t, pid_t tid, struct thread_info *ret);
 int live_auxv_read(struct target *t, struct buf *out);
 int live_exe_path(struct target *t, char *into, size_t size);
 int live_region_at(struct target *t, uint64_t addr, struct mem_region *ret);
+/* What /proc/PID/task/TID/status says; sets as the kernel's: bit signo - 1. */
+struct proc_signals {
+	uint64_t blocked, ignored;
+	bool filtered; /* by seccomp */
+};
+int proc_signals_of(pid_t pid, pid_t tid, struct proc_signals *ret);
 /* State letter of /proc/PID/task/TID/stat, 0 when there is none. */
 char proc_state(pid_t pid, pid_t tid);
 /* The task through which /proc shows the process's memory: a leader that has exited before the others shows nothing. */

@@ -498,7 +498,8 @@ int native_make(struct ax *const *conditions, size_t count, const struct insn *d
 	}
 	n.cells = (uint16_t)c.cells;
 	r = c.why ? -EOPNOTSUPP : stub(&c, conditions, count, displaced, counter);
-	if (r == 0 && c.size > NATIVE_CODE_MAX) {
+	/* What is behind the int3 is room for a jump in its place. */
+	if (r == 0 && c.size + 4 > NATIVE_CODE_MAX) {
 		c.why = too_large;
 		r = -EOPNOTSUPP;
 	}

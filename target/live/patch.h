@@ -1,0 +1,67 @@
+/*
+ * patch.h - conditions that run in the debuggee: instead of an int3 a jump to a stub (x86/native.h) that traps only when one is true.
+ *
+ * Only the bytes of the breakpoint's own instruction change, so that every other instruction still begins where it did: nobody's pc,
+ * return address or branch can be in the middle of anything. Five bytes hold any jump; a shorter instruction is made the beginning of
+ * one whose distance ends in the bytes that follow, and where that leads a second jump is put (a "hop"), if nothing else is there.
+ *
+ * Whoever stops in a stub is moved to where it belongs in the program before anybody looks (patch_news), so that a stopped thread is
+ * never in one. Signals are stops, so no handler, unwinder or runtime sees an address of ours either.
+ *
+ * Made when an int3's conditions have been false PATCH_AFTER times: with every thread of that memory halted. Taken out as int3s are,
+ * and exchanged for an int3 (patch_demote) when something comes near it: a breakpoint or a write in the jump's bytes, another
+ * condition, a watchpoint. Stubs are kept for the next time the client puts the same breakpoint in.
+ *
+ * Never where the program could tell: code that can be written, memory shared with another process, filtered system calls, threads
+ * with shadow stacks or that block SIGSEGV (a load that faults would reset its handler), locked instructions (whose prefix is jumped
+ * over), and what the target's owner refuses (target->refuses_patch).
+ */
+#ifndef STOPGO_TARGET_LIVE_PATCH_H
+#define STOPGO_TARGET_LIVE_PATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/user.h>
+
+enum { PATCH_AFTER = 200, PATCHES_MAX = 256 };
+
+struct live;
+struct news;
+struct point;
+struct proc;
+struct space;
+struct swpoint;
+struct task;
+
+/* A hit whose conditions were false: it may be time. */
+void patch_note_false(struct task *task, struct swpoint *p);
+/* Makes what is due; everybody is halted for it and is to be released. */
+void patch_make_due(struct live *live);
+/* A point that was just asked for with these conditions: a stub it had before is its again. */
+void patch_find_kept(struct space *s, struct swpoint *p);
+/* An int3 that has a stub becomes a jump, if nobody runs in this memory. */
+void patch_put_in(struct space *s, struct swpoint *p);
+/* The point goes, its stub stays. */
+void patch_keep(struct swpoint *p);
+/* Halts who runs beside jumps that are about to be changed; true: somebody is to be released. */
+bool patch_quieten(struct proc *p);
+/* A jump becomes an int3. */
+void patch_demote(struct space *s, struct swpoint *p);
+void patch_demote_all(struct space *s);
+/* The same for jumps that lie in or lean on these bytes, but one; they get no other until their conditions change, for this reason. */
+void patch_disturbed(struct space *s, uint64_t addr, uint64_t len, const struct swpoint *but, const char *why);
+/* Takes a jump out of memory, whoever runs. */
+void patch_take_out(struct space *s, struct swpoint *p);
+/* News of a stopped task: true: dealt with. It is no longer in a stub, and the news may have become that of an int3. */
+bool patch_news(struct task *task, struct news *news);
+/* The same for registers alone, of a thread that stopped for an int3 or a fault; true: which was ours. Allocates nothing. */
+bool patch_leave(struct space *s, struct user_regs_struct *gp, bool int3, bool fault);
+/* Times the point was passed natively. */
+uint64_t patch_passed(struct space *s, const struct swpoint *p);
+/* What a forked child is to know: its memory has the pages, and is to have no jumps. */
+void patch_clone(struct space *to, const struct space *from);
+/* Everybody stands still and is to be let go, jumps are out: the pages go. */
+void patch_unmap(struct proc *p);
+void patch_free_all(struct space *s);
+
+#endif
