@@ -701,6 +701,45 @@ static int parse_gdbserver(struct options *o, char **argv, struct err *err)
 	return 0;
 }
 
+static bool is_in(const char *word, const char *const *list)
+{
+	for (; *list; list++) {
+		if (!strcmp(word, *list))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Without "--" lldb-server's own options are its own behind the program's name, too, and scripts put them there. The others are the
+ * program's: lldb-server would refuse them.
+ */
+static int take_late_options(struct options *o, char **words, struct err *err)
+{
+	static const char *const late[] = {
+		"attach",      "fd",   "log-channels",    "log-file", "named-pipe",
+		"native-regs", "pipe", "reverse-connect", "setsid",   NULL
+	};
+	int from = 1, to = 1;
+
+	while (words[from] && strcmp(words[from], "--")) {
+		const char *value;
+		const struct option_def *d =
+			!strncmp(words[from], "--", 2) ? find_option(o, words[from], &value) : NULL;
+		int r = 0;
+		if (d && is_in(d->name, late))
+			r = take_option(o, words, &from, err);
+		else
+			words[to++] = words[from++];
+		if (r < 0)
+			return r;
+	}
+	while (words[from])
+		words[to++] = words[from++];
+	words[to] = NULL;
+	return 0;
+}
+
 /* Options and COMM in any order, then the program, perhaps behind "--". */
 static int parse_loose(struct options *o, char **argv, bool positional_comm, struct err *err)
 {
@@ -719,6 +758,12 @@ static int parse_loose(struct options *o, char **argv, bool positional_comm, str
 			r = comm_parse(argv[at++], true, &o->comm, err);
 			have_comm = true;
 		} else {
+			r = o->as == AS_LLDB_SERVER && !o->platform_mode
+				    ? take_late_options(o, argv + at, err)
+				    : 0;
+			reverse |= o->comm.connect;
+			if (r < 0)
+				return r;
 			break;
 		}
 		reverse |= o->comm.connect;
@@ -792,15 +837,6 @@ static int parse_doctor(struct options *o, char **argv, struct err *err)
 static bool name_begins(const char *name, const char *with)
 {
 	return !strncmp(name, with, strlen(with));
-}
-
-static bool is_in(const char *word, const char *const *list)
-{
-	for (; *list; list++) {
-		if (!strcmp(word, *list))
-			return true;
-	}
-	return false;
 }
 
 /* Delve starts $DELVE_DEBUGSERVER_PATH, whatever its name, with options that only debugserver has. */

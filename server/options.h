@@ -2,7 +2,7 @@
  * options.h - the command line, in the grammars of the servers we stand for.
  *
  *   gdbserver      OPTIONS COMM PROG ARGS...   --attach COMM PID   --multi COMM       (also under the name stopgo)
- *   lldb-server    gdbserver|g OPTIONS COMM [--] PROG ARGS...; options may follow COMM; also `stopgo gdbserver ...`
+ *   lldb-server    gdbserver|g OPTIONS COMM [--] PROG ARGS...; options may follow COMM and PROG; also `stopgo gdbserver ...`
  *   debugserver    OPTIONS -R COMM [--] PROG ARGS..., as Delve starts it; known by its name or its first option
  *                  platform|p OPTIONS --listen COMM [[--] PROG ARGS...]
  *   stopgo         doctor PID

@@ -55,6 +55,7 @@ static pid_t child_of(void (*body)(void))
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that is killed leaves nobody behind */
 		sigset_t none;
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* its threads would spin for ever */
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);
 		body();

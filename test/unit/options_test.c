@@ -134,6 +134,27 @@ static void usage_errors_name_what_is_wrong(void **state _unused_)
 	bad("stopgo --unmask-signals", "no -R ADDRESS");
 }
 
+static void lldb_servers_options_behind_the_program(void **state _unused_)
+{
+	struct options o = good("lldb-server gdbserver :0 prog a --named-pipe path --server -f x "
+				"--setsid -- --pipe 3");
+	assert_string_equal(o.port_path, "path");
+	assert_true(o.setsid);
+	assert_int_equal(o.port_pipe, -1);
+	static const char *const words[] = {
+		"prog", "a", "--server", "-f", "x", "--", "--pipe", "3"
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		assert_string_equal(o.program[i], words[i]);
+	assert_null(o.program[ARRAY_SIZE(words)]);
+	options_fini(&o);
+	o = good("lldb-server gdbserver :0 -- prog --named-pipe path");
+	assert_null(o.port_path);
+	assert_string_equal(o.program[1], "--named-pipe");
+	options_fini(&o);
+	bad("lldb-server gdbserver :0 prog --pipe", "needs a value");
+}
+
 static void platform_grammar(void **state _unused_)
 {
 	struct options o = good("lldb-server platform --server --listen [::1]:0 --socket-file f -m "
@@ -270,6 +291,7 @@ int main(void)
 		cmocka_unit_test(gdbservers_grammar),
 		cmocka_unit_test(a_wrapper_ends_at_its_dashes),
 		cmocka_unit_test(usage_errors_name_what_is_wrong),
+		cmocka_unit_test(lldb_servers_options_behind_the_program),
 		cmocka_unit_test(platform_grammar),
 		cmocka_unit_test(lldb_servers_grammar),
 		cmocka_unit_test(debugservers_grammar),
