@@ -10,6 +10,7 @@
 #include <jansson.h>
 
 #include "dwarf/image.h"
+#include "protocol/crc.h"
 #include "server/handlers.h"
 
 enum { MODULES_MAX = 8192, ID_MAX = 64 };
@@ -36,6 +37,40 @@ static int open_module(struct session *s, const char *path)
 	return fd;
 }
 
+/* .gnu_debuglink: a name, padding to four bytes, the checksum of the file with the symbols. */
+static bool debuglink_crc(struct image *img, uint32_t *ret)
+{
+	const struct image_section *link = image_section(img, ".gnu_debuglink");
+	const uint8_t *bytes = link ? image_section_bytes(img, link) : NULL;
+
+	if (!bytes || link->size < 8)
+		return false;
+	memcpy(ret, bytes + link->size - 4, 4);
+	return true;
+}
+
+static bool file_crc(int fd, uint32_t *ret)
+{
+	uint8_t chunk[64 * 1024];
+	uint32_t crc = 0;
+	ssize_t n;
+
+	for (off_t at = 0; (n = pread(fd, chunk, sizeof(chunk), at)) > 0; at += n)
+		crc = crc_reflected(crc, chunk, (size_t)n);
+	*ret = crc;
+	return n == 0;
+}
+
+/* As lldb identifies a file without a build id by itself (ObjectFileELF::GetModuleSpecifications): four bytes of a checksum. */
+static void put_crc_identity(struct image *img, int fd, struct module *m)
+{
+	uint32_t crc;
+
+	if (debuglink_crc(img, &crc) || file_crc(fd, &crc))
+		snprintf(m->uuid, sizeof(m->uuid), "%02X%02X%02X%02X", crc & 255, crc >> 8 & 255,
+			 crc >> 16 & 255, crc >> 24);
+}
+
 static int read_module(struct session *s, const char *path, struct module *ret)
 {
 	_cleanup_(image_freep) struct image *img = NULL;
@@ -51,11 +86,15 @@ static int read_module(struct session *s, const char *path, struct module *ret)
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	/* As vFile:size says it. */
+	off_t size = st.st_size;
 	gofiles_stat(s->inferiors, &st);
 	const uint8_t *id = image_build_id(img, &len);
 	*ret = (struct module){ .size = (uint64_t)st.st_size };
 	for (size_t i = 0; id && i < MIN(len, (size_t)ID_MAX); i++)
 		snprintf(ret->uuid + 2 * i, 3, "%02X", id[i]);
+	/* One that we make up for a stripped program has other bytes than the file. */
+	if (!len && st.st_size == size)
+		put_crc_identity(img, fd, ret);
 	return 0;
 }
 
@@ -66,7 +105,7 @@ static json_t *describe(struct session *s, const json_t *wanted)
 	const char *path = json_string_value(json_object_get(wanted, "file"));
 	struct module m;
 
-	/* lldb has no use for one without an identity. */
+	/* lldb has no use for one without an identity: what we made up. */
 	if (!path || read_module(s, path, &m) < 0 || !m.uuid[0])
 		return NULL;
 	return json_pack("{s:s, s:s, s:s, s:I, s:I}", "uuid", m.uuid, "triple", triple, "file_path",

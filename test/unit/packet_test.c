@@ -306,6 +306,15 @@ static void crc(void **state)
 		assert_int_equal(crc_update(crc_update(CRC_START, data, cut), data + cut,
 					    sizeof(data) - cut),
 				 whole);
+
+	/* The check values of the catalogues, and that a long range can be summed piece by piece. */
+	assert_int_equal(crc_reflected(0, "123456789", 9), 0xcbf43926);
+	assert_int_equal(crc_reflected(0, "", 0), 0);
+	whole = crc_reflected(0, data, sizeof(data));
+	for (size_t cut = 0; cut < sizeof(data); cut += 7)
+		assert_int_equal(crc_reflected(crc_reflected(0, data, cut), data + cut,
+					       sizeof(data) - cut),
+				 whole);
 }
 
 /* Every byte, wherever it falls in the sixteen that are looked at together. */
