@@ -1,6 +1,13 @@
 """A session of lldb from launch to exit, and the same session with lldb's own server: a user sees no difference."""
+import json
+import os
+import subprocess
+
 import pytest
 
+from harness import process, rsp, wait
+from harness.dlv import free_port
+from harness.lldb import peer
 from harness.programs import at, line
 
 
@@ -203,7 +210,28 @@ def libraries(here, program, library):
     return [here.stop(), sorted(module.GetFileSpec().GetFilename() for module in here.target.module_iter()), here.cont()]
 
 
+def input_and_output(here, program, source, out):
+    """Input from a file, output to lldb; then output to a file; exit statuses."""
+    here.program(program)
+    words = ["-c", "read a; read b; echo got $a and $b; echo wrong >&2; exit 7"]
+    here.launch(*words, stdio=(source, None, None))
+    seen = [here.stop(), here.printed]
+    here.launch(*words, stdio=(source, out, None))
+    with open(out) as f:
+        seen += [here.stop(), f.read()]
+    here.launch("-c", "kill -9 $$")
+    seen.append(here.stop())
+    return seen
+
+
+def io_files(tmp):
+    (tmp / "in").write_text("one\ntwo words\n")
+    return "/bin/sh", str(tmp / "in"), str(tmp / "out")
+
+
 SESSIONS = {
+    "registers": (registers, lambda p, tmp: (p.c("registers"),)),
+    "input-and-output": (input_and_output, lambda p, tmp: io_files(tmp)),
     "breakpoints-and-steps": (breakpoints_and_steps, lambda p, tmp: (p.c("basic"), at("basic.c", "loop-body"), at("basic.c", "loop-end"))),
     "expressions": (expressions, lambda p, tmp: (p.c("basic"),)),
     "memory": (memory, lambda p, tmp: (p.c("basic"),)),
@@ -224,6 +252,64 @@ def test_as_with_lldb_server(lldb_both, programs, tmp_path, name):
     scenario, arguments = SESSIONS[name]
     ours, theirs = lldb_both(scenario, *arguments(programs, tmp_path))
     assert ours == theirs
+
+
+def attach_and_look(here, program, pid):
+    here.program(program)
+    here.attach(pid)
+    seen = [here.stop().split(" in ")[0], here.process.GetNumThreads()]
+    here.break_at("tick", "others[0] > 20")
+    seen.append(here.cont())
+    here.command("thread step-out")
+    seen.append(here.stop().split(" in ")[0])
+    here.command("breakpoint delete -f")
+    seen += [here.value("(int)getpid()") == str(pid), here.value("leave")]
+    inside.check(here.process.Detach())
+    return seen
+
+
+def test_attach_as_with_lldb_server(lldb_both, lldb, programs, debuggee):
+    seen = []
+    for server in (None, peer(lldb.name)):
+        target = debuggee(programs.c("counter"), "threads", "3")
+        target.readline()
+        seen.append(lldb.run(attach_and_look, programs.c("counter"), target.pid, server=server))
+        wait.until(lambda: process.tracer(target.pid) == 0, "it to be let go")
+        assert process.is_alive(target.pid) and not process.changed_text(target.pid)
+    assert seen[0] == seen[1] and seen[0][1] == 4
+
+
+def test_files_have_the_identity_that_lldb_server_gives_them(lldb_both, lldb, made, serve, tmp_path):
+    """With a build id, without one, with a link to a file of symbols, a Go program."""
+    source = tmp_path / "empty.c"
+    source.write_text("int main(void) { return 0; }\n")
+    files = {name: str(tmp_path / name) for name in ("with", "without", "linked", "symbols")}
+    for name, flags in (("with", ["-Wl,--build-id"]), ("without", ["-Wl,--build-id=none"]), ("linked", ["-g", "-Wl,--build-id=none"])):
+        subprocess.run(["gcc", *flags, "-o", files[name], source], check=True)
+    subprocess.run(["objcopy", "--only-keep-debug", files["linked"], files["symbols"]], check=True)
+    subprocess.run(["objcopy", "--strip-debug", "--add-gnu-debuglink=" + files["symbols"], files["linked"]], check=True)
+    seen = []
+    for path in (None, peer(lldb.name)):
+        port = free_port()
+        serve("gdbserver", f"127.0.0.1:{port}", "--", files["with"], listens=False, path=path)
+        client = made.add(wait.until(lambda: connected(port), "the server"))
+        client.ask("QThreadSuffixSupported")
+        identities = []
+        for file in files.values():
+            answer = client.ask(f"qModuleInfo:{os.fsencode(file).hex()};{b'x86_64-pc-linux-gnu'.hex()}").decode()
+            fields = dict(part.split(":", 1) for part in answer.split(";") if part)
+            identities.append([fields[key] for key in ("uuid", "file_path", "file_offset", "file_size")])
+        asked = [{"file": file, "triple": "x86_64-pc-linux-gnu"} for file in files.values()]
+        answer = json.loads(client.ask("jModulesInfo:" + json.dumps(asked)))
+        seen.append([identities, [[one[key] for key in ("uuid", "file_path", "file_offset", "file_size")] for one in answer]])
+    assert seen[0] == seen[1] and len(seen[0][1]) == 4
+
+
+def connected(port):
+    try:
+        return rsp.Rsp(port)
+    except ConnectionRefusedError:
+        return None
 
 
 def test_exec_of_a_thread(lldb, programs):
