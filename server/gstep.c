@@ -251,14 +251,20 @@ static enum gstep_verdict done(struct target_event *ev, const struct gstep *st, 
 	return GSTEP_TELL;
 }
 
+/* Somebody outside wants to hear of this hit. */
+static bool is_asked(const struct stop *stop)
+{
+	return !stop->unasked || stop->number;
+}
+
 /* It is back on its stack: the step is done, unless it only begins now or the range goes on. */
 static enum gstep_verdict arrived(struct session *s, struct inferior *inf, struct gstep *st,
 				  uint64_t pc, struct target_event *ev, int64_t *ret_id)
 {
 	stop_awaiting(inf, st);
 	st->tid = ev->tid;
-	/* The client has a breakpoint here as well: that is what it wants to hear. */
-	if (!ev->stop.unasked) {
+	/* The client or a person has a breakpoint here as well: that is what is to be heard. */
+	if (is_asked(&ev->stop)) {
 		*ret_id = st->id;
 		return GSTEP_TELL;
 	}
@@ -388,7 +394,7 @@ static enum gstep_verdict own_point(struct session *s, struct inferior *inf,
 		return dying(s, inf, ev, &gp);
 	bool moves = gpoints_find(&inf->steps.points, gp.rip, GPOINT_MOVES) &&
 		     gwatch_moves(inf, ev->tid, &gp);
-	if ((moves || gwatch_moved(inf, ev->tid, &gp)) && ev->stop.unasked) {
+	if ((moves || gwatch_moved(inf, ev->tid, &gp)) && !is_asked(&ev->stop)) {
 		run_again(s, inf, ev->tid);
 		return GSTEP_DONE;
 	}
@@ -401,7 +407,7 @@ static enum gstep_verdict own_point(struct session *s, struct inferior *inf,
 	st = step_parked(inf, ev->tid, gp.rip);
 	if (st)
 		return done(ev, st, ret_id);
-	if (!ev->stop.unasked)
+	if (is_asked(&ev->stop))
 		return GSTEP_TELL;
 	run_again(s, inf, ev->tid);
 	return GSTEP_DONE;

@@ -21,7 +21,10 @@ static bool is_watch(enum point_kind kind)
 
 static struct point point_of(const struct gwatch *w)
 {
-	return (struct point){ .kind = w->kind, .addr = w->real, .len = w->len };
+	return (struct point){ .kind = w->kind,
+			       .addr = w->real,
+			       .len = w->len,
+			       .only_changes = w->only_changes };
 }
 
 static struct gwatch *find(struct gwatches *all, const struct point *p)
@@ -85,7 +88,9 @@ static void free_expressions(struct point *p)
 int gwatch_insert(struct inferior *inf, struct point *p, struct err *err)
 {
 	struct gview *gv = threadview_gview(inf->view);
-	struct gwatch one = { .kind = p->kind, .shown = p->addr, .len = p->len };
+	struct gwatch one = {
+		.kind = p->kind, .shown = p->addr, .len = p->len, .only_changes = p->only_changes
+	};
 	struct window w;
 
 	if (!window_owner(p->addr) || !gv || !gview_find_shown(gv, p->addr, &w) ||

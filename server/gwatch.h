@@ -16,6 +16,7 @@ struct inferior;
 struct gwatch {
 	enum point_kind kind;
 	uint64_t shown, len;
+	bool only_changes;
 	int64_t id;
 	uint64_t g;
 	uint64_t real; /* 0: lifted, or its stack is gone */

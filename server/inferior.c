@@ -36,6 +36,9 @@ static void inferior_free(struct inferior *inf)
 	gsteps_fini(&inf->steps);
 	gwatch_forget(&inf->watches);
 	gofiles_forget(&inf->files);
+	bpoints_forget(&inf->points);
+	catching_fini(&inf->catching);
+	places_images_fini(&inf->images);
 	threadview_free(inf->view);
 	free(inf->notes);
 	free(inf);
@@ -105,9 +108,8 @@ void inferiors_forget_client(struct inferiors *all, struct tracer *tr)
 			ops->points->remove_all(inf->target);
 		gsteps_forget(&inf->steps);
 		gwatch_forget(&inf->watches);
-		if (ops->run && inf->catching)
-			ops->run->catch_syscalls(inf->target, NULL, 0);
-		inf->catching = false;
+		bpoints_forget(&inf->points);
+		catching_forget(inf);
 		inf->note_count = 0;
 	}
 	if (!tr)
@@ -209,6 +211,8 @@ void inferior_execed(struct inferior *inf)
 	gsteps_forget(&inf->steps);
 	gwatch_forget(&inf->watches);
 	gofiles_forget(&inf->files);
+	bpoints_forget(&inf->points);
+	places_images_fini(&inf->images);
 	inf->r_debug = 0;
 	inf->is_go = 0;
 	inf->note_count = 0;

@@ -14,6 +14,9 @@
 #include "server/gstep.h"
 #include "server/gwatch.h"
 #include "server/launching.h"
+#include "server/bpoints.h"
+#include "server/catching.h"
+#include "server/places.h"
 #include "server/threadview.h"
 #include "target/target.h"
 
@@ -46,13 +49,15 @@ struct inferior {
 	size_t note_count, note_room;
 	bool attached;             /* qAttached: 1 */
 	bool fresh;                /* launched and not yet run: '?' says SIGTRAP */
-	bool catching;             /* QCatchSyscalls is on */
+	struct catching catching;  /* system calls that stop it */
 	uint64_t r_debug;          /* 0: not found yet */
 	struct threaddb *threaddb; /* NULL: not needed yet */
 	int is_go;                 /* 0: not looked at yet, else 1 or -1 */
 	struct gsteps steps;       /* what goroutines are doing */
 	struct gwatches watches;   /* points on their stacks */
 	struct gofiles files;      /* made for clients that read the program */
+	struct bpoints points;     /* by number: the server's own and the client's */
+	struct places_images images; /* its files, opened when a place is looked for */
 };
 
 struct inferiors {

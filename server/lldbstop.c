@@ -156,8 +156,33 @@ struct words {
 	struct view_thread about;
 };
 
+/* A breakpoint of the server's own: lldb shows these words beside the signal. */
+static void describe_own(struct inferior *inf, int64_t id, char *into, size_t size)
+{
+	const struct target_run_ops *run = inf->target->ops->run;
+	pid_t tid = threadview_tid_of(inf->view, id);
+	_cleanup_buf_ struct buf text = { 0 };
+	struct stop stop;
+
+	into[0] = 0;
+	buf_init(&text, 4096);
+	if (tid && run && run->last_stop(inf->target, tid, &stop) == 0) {
+		bpoints_describe_stop(inf, tid, &stop, &text);
+		catching_describe(inf, &stop, &text);
+	}
+	const char *words = text.len ? buf_cstr(&text) : NULL;
+	if (words)
+		snprintf(into, size, "%s", words);
+}
+
 static void put_words(struct inferior *inf, int64_t id, struct stop_reply *sr, struct words *w)
 {
+	if (sr->reason == STOP_REASON_SWBREAK || sr->reason == STOP_REASON_SYSCALL_ENTRY ||
+	    sr->reason == STOP_REASON_SYSCALL_RETURN) {
+		describe_own(inf, id, w->description, sizeof(w->description));
+		if (w->description[0])
+			sr->description = w->description;
+	}
 	if (sr->reason == STOP_REASON_SIGNAL) {
 		describe_fault(inf, id, w->description, sizeof(w->description));
 		if (w->description[0])
@@ -262,7 +287,7 @@ void lldbstop_put(struct session *s, struct inferior *inf, int64_t id, const str
 		  unsigned flags, struct buf *b)
 {
 	_cleanup_free_ struct stop_reply_thread *threads = NULL;
-	_cleanup_buf_ struct buf json;
+	_cleanup_buf_ struct buf json = { 0 };
 	struct stop_reply sr;
 	struct values v;
 	struct words w;

@@ -1,6 +1,7 @@
 #include "server/monitor.h"
 #include "base/log.h"
 #include "server/monitor_go.h"
+#include "server/monitor_points.h"
 #include "server/server.h"
 #include "server/session.h"
 #include "server/threaddb.h"
@@ -243,6 +244,17 @@ static const struct {
 	  "Where libthread_db is looked for: folders, $sdir, $pdir", set_thread_db_path },
 	{ "show libthread-db-search-path", "", "Show that path", show_thread_db_path },
 	{ "exit", "", "Quit GDBserver", do_exit },
+	{ "break", " FUNC|FILE:LINE|*ADDR [if EXPR] [hits OP N [each]] [goroutine N]",
+	  "Set a breakpoint of the server's own; its hits are told as SIGTRAP", monitor_break },
+	{ "trace",
+	  " FUNC|FILE:LINE [noargs] [noreturn] [if EXPR] [hits OP N [each]] [goroutine N] [rate N] [--log "
+	  "FILE]",
+	  "Print calls with arguments and results as they happen, without a stop", monitor_trace },
+	{ "breakpoints", "", "List breakpoints, the client's and the server's, with their hits",
+	  monitor_breakpoints },
+	{ "delete", " N|all", "Delete a breakpoint or trace of the server's own", monitor_delete },
+	{ "hits", " N ==|!=|<|<=|>|>=|% VALUE [each] | N off",
+	  "Stop at some hits of a breakpoint only; each: counted by goroutine", monitor_hits },
 	{ "goroutines",
 	  " [-r] [-w] [-u] [-s] [label KEY=VALUE] [at FUNC] [-t [DEPTH]] [-g state|func|label] "
 	  "[LIMIT]",
@@ -252,8 +264,9 @@ static const struct {
 	{ "goroutine", " [N]", "All that is known of goroutine N, or of the selected thread's",
 	  monitor_goroutine },
 	{ "panic", "", "What the Go program panics with", monitor_panic },
-	{ "catch", " [panic|fatal on|off]",
-	  "Stop when nobody recovers a panic, when the Go runtime gives up (default on)",
+	{ "catch", " [panic|fatal on|off] | [syscall NAME|N on|off]",
+	  "Stop when nobody recovers a panic, when the Go runtime gives up (default on), at a "
+	  "system call",
 	  monitor_catch },
 	{ "set threads", " <auto|goroutines|os>", "What is shown as threads", monitor_set_threads },
 	{ "set max-goroutines", " N", "List at most N goroutines as threads (default 1024)",

@@ -232,7 +232,8 @@ bool monitor_panic(struct session *s, char *rest)
 	else if (b.len)
 		print_buf(s, &b);
 	else
-		print(s, "%s", inf->steps.last_words ? inf->steps.last_words : "no goroutine panics\n");
+		print(s, "%s",
+		      inf->steps.last_words ? inf->steps.last_words : "no goroutine panics\n");
 	return true;
 }
 
@@ -243,19 +244,61 @@ static int switch_of(const char *text)
 	return text && (!strcmp(text, "off") || !strcmp(text, "0")) ? 0 : -1;
 }
 
+static void print_syscalls(struct session *s)
+{
+	struct inferior *inf = session_inferior(s);
+	_cleanup_buf_ struct buf b = { 0 };
+
+	buf_init(&b, TEXT_MAX);
+	if (inf)
+		catching_list(inf, &b);
+	print_buf(s, &b);
+}
+
+static bool catch_syscall(struct session *s, char *rest)
+{
+	const char *name = word(&rest);
+	int on = switch_of(word(&rest));
+	struct inferior *inf = session_inferior(s);
+	long number = name ? catching_number(name) : -1;
+
+	if (!name || on < 0 || word(&rest))
+		return refuse(s, "monitor catch syscall NAME|N on|off");
+	if (!inf || !inf->target->ops->run) {
+		print(s, "no process that runs is being debugged\n");
+		session_error(s, 1);
+		return true;
+	}
+	if (number < 0) {
+		print(s, "there is no system call '%s'; write a number instead\n", name);
+		session_error(s, 1);
+		return true;
+	}
+	if (catching_own(inf, number, on) < 0)
+		session_error(s, ENOMEM);
+	else
+		print(s, "system call %s (%ld) %s\n",
+		      catching_name(number) ? catching_name(number) : name, number,
+		      on ? "stops the program" : "does not stop the program");
+	return true;
+}
+
 bool monitor_catch(struct session *s, char *rest)
 {
 	struct view_policy *p = &s->inferiors->policy;
 	const char *what = word(&rest);
-	int on = switch_of(word(&rest));
 
 	if (!what) {
 		print(s, "panic: %s\nfatal: %s\n", p->catch_panic ? "on" : "off",
 		      p->catch_fatal ? "on" : "off");
+		print_syscalls(s);
 		return true;
 	}
+	if (!strcmp(what, "syscall"))
+		return catch_syscall(s, rest);
+	int on = switch_of(word(&rest));
 	if (on < 0 || word(&rest) || (strcmp(what, "panic") != 0 && strcmp(what, "fatal") != 0))
-		return refuse(s, "monitor catch panic|fatal on|off");
+		return refuse(s, "monitor catch panic|fatal|syscall NAME|N on|off");
 	if (!strcmp(what, "panic"))
 		p->catch_panic = on;
 	else

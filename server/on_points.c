@@ -80,6 +80,8 @@ static void insert(struct session *s, struct args *a, enum point_kind kind)
 
 	if (!take_place(a, &p))
 		return;
+	/* gdb compares values itself and runs on; lldb and Delve also want to hear of writes that change nothing. */
+	p.only_changes = kind == POINT_WRITE && s->client.kind == CLIENT_GDB;
 	int r = take_options(s, a, &p, &err);
 	if (r < 0) {
 		free_expressions(p.conditions, p.condition_count);
@@ -87,7 +89,10 @@ static void insert(struct session *s, struct args *a, enum point_kind kind)
 		session_error_from(s, 1, &err);
 		return;
 	}
+	struct point asked = p; /* its expressions go over to the target */
 	r = gwatch_insert(inf, &p, &err);
+	if (r == 0)
+		bpoints_client_set(inf, &asked);
 	if (r == -EOPNOTSUPP)
 		reply_empty(&s->reply);
 	else if (r < 0)
@@ -103,6 +108,7 @@ static void drop(struct session *s, struct args *a, enum point_kind kind)
 
 	if (!take_place(a, &p))
 		return;
+	bpoints_client_removed(inf, &p);
 	int r = gwatch_remove(inf, &p);
 	if (r == -EOPNOTSUPP)
 		reply_empty(&s->reply);

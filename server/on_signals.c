@@ -60,7 +60,6 @@ void on_program_signals(struct session *s, struct args *a)
 void on_catch_syscalls(struct session *s, struct args *a)
 {
 	struct inferior *inf = session_inferior(s);
-	struct target *t = inf->target;
 	long *numbers = (long *)(void *)buf_reserve(&s->scratch, SYSCALLS_MAX * sizeof(*numbers));
 	ssize_t count = 0;
 
@@ -74,10 +73,9 @@ void on_catch_syscalls(struct session *s, struct args *a)
 	}
 	if (on && !count)
 		count = -1;
-	if (t->ops->run->catch_syscalls(t, numbers, count) < 0) {
+	if (catching_client(inf, numbers, count) < 0) {
 		session_error(s, 1);
 		return;
 	}
-	inf->catching = on;
 	reply_ok(&s->reply);
 }

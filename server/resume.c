@@ -323,6 +323,8 @@ void resume_threads(struct session *s, struct actions *list)
 	}
 	s->resumed = true;
 	for (struct inferior *inf = s->inferiors->first; inf; inf = inf->next)
+		bpoints_resumed(inf);
+	for (struct inferior *inf = s->inferiors->first; inf; inf = inf->next)
 		if (inf->target->ops->run)
 			started += apply(s, inf, list, &stuck);
 	if (!started && stuck) {

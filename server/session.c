@@ -45,6 +45,8 @@ struct session *session_new(struct server *srv, struct conn *conn)
 	if (s->tracer) {
 		s->tracer->console = console;
 		s->tracer->console_ctx = s;
+		s->tracer->hit = bpoints_hit;
+		s->tracer->hit_ctx = s;
 	}
 	return s;
 }
@@ -57,6 +59,8 @@ void session_free(struct session *s)
 	if (s->tracer) {
 		s->tracer->console = NULL;
 		s->tracer->console_ctx = NULL;
+		s->tracer->hit = NULL;
+		s->tracer->hit_ctx = NULL;
 	}
 	stops_fini(s);
 	saved_regs_free(s);

@@ -175,6 +175,13 @@ static void put_stop(struct session *s, struct inferior *inf, pid_t tid, int64_t
 	struct thread_note *note = inferior_note(inf, tid);
 	struct stop_reply sr = stops_describe(inf, id, stop, note && note->stop_asked);
 
+	if (catching_only_own(inf, stop))
+		sr.reason = STOP_REASON_TRAP;
+	/* gdb takes a SIGTRAP where it has a breakpoint for that one, and runs on when its condition is false. */
+	if (bpoints_hides(inf, tid, stop)) {
+		sr.signal = SIGNALS_INT;
+		sr.reason = STOP_REASON_SIGNAL;
+	}
 	if (sr.kind == STOP_REPLY_STOPPED && session_is_lldb(s))
 		lldbstop_put(s, inf, id, stop, LLDBSTOP_ALL, b);
 	else if (sr.kind == STOP_REPLY_STOPPED)
@@ -587,6 +594,19 @@ static void all_stopped(struct session *s)
 	}
 }
 
+/* gdb has words of its own for what it asked for. */
+static void say_syscall(struct session *s, struct inferior *inf, const struct target_event *ev)
+{
+	_cleanup_buf_ struct buf text = { 0 };
+
+	buf_init(&text, 256);
+	catching_describe(inf, &ev->stop, &text);
+	if (!text.len)
+		return;
+	buf_printf(&text, " (thread %d)\n", (int)ev->tid);
+	session_console(s, (const char *)text.data, text.len);
+}
+
 /* id 0: of whatever thread the OS thread is. */
 static void report_all_stop(struct session *s, struct inferior *inf, const struct target_event *ev,
 			    int64_t id)
@@ -602,6 +622,8 @@ static void report_all_stop(struct session *s, struct inferior *inf, const struc
 	if (has_thread(&ev->stop)) {
 		threadview_stopped(inf->view, id);
 		gstep_say_limit(s, inf);
+		bpoints_say_stop(s, inf, ev->tid, &ev->stop);
+		say_syscall(s, inf, ev);
 	}
 	buf_reset(&s->reply);
 	put_event(s, inf, ev, id, &s->reply);

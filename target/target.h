@@ -77,6 +77,7 @@ struct stop {
 	bool            own;
 	bool            internal;  /* STOP_SWBREAK: a point of the server's own was hit (struct point) */
 	bool            unasked;   /* STOP_SWBREAK: and no other, the client has none here or its conditions are false */
+	unsigned        number;    /* STOP_SWBREAK: the numbered point that asked for it; 0: none did */
 	int             signo;
 	int             status;
 	uint64_t        addr;
@@ -120,12 +121,14 @@ struct mem_region {
 	char     name[256];
 };
 
-/* A breakpoint or watchpoint. Two are the same when kind, addr, len and internal are. */
+/* A breakpoint or watchpoint. Two are the same when kind, addr, len, internal and number are. */
 struct point {
 	enum point_kind kind;
 	bool            internal;        /* POINT_SW: the server's own. It lives beside a client's at the same address and has no commands */
+	unsigned        number;          /* internal: not 0, one of any number at an address, whose hits tracer.hit judges */
 	uint64_t        addr;
 	uint64_t        len;             /* watchpoints: bytes, at least 1; others 1 */
+	bool            only_changes;    /* POINT_WRITE: a write that leaves what was there is no hit */
 	struct ax     **conditions;      /* any true: the hit counts. None: always */
 	size_t          condition_count;
 	struct ax     **commands;        /* run at each hit that counts, which is then no event */
@@ -133,8 +136,9 @@ struct point {
 	bool            persist;         /* commands go on after the client has gone */
 };
 
-/* What a POINT_SW breakpoint of a client does at present, for people to read. */
+/* What a POINT_SW breakpoint does at present, for people to read. */
 struct point_way {
+	const char *past;    /* "emulated": how threads get past it; "" when none had to yet */
 	const char *how;     /* "traps", "compiled into the program" */
 	const char *why;     /* traps: why it is not more than that; "" when nothing speaks against it */
 	uint64_t    passed;  /* times a thread came by while its conditions were false, since they were set */
@@ -176,7 +180,7 @@ struct target_point_ops {
 	int (*remove)(struct target *t, const struct point *p);
 	/* Memory and debug registers clean at return, nothing remembered: the client is gone. */
 	void (*remove_all)(struct target *t);
-	/* -ENOENT: a client has no POINT_SW there. NULL: not known of any. */
+	/* -ENOENT: there is no POINT_SW. NULL: not known of any. */
 	int (*way)(struct target *t, uint64_t addr, struct point_way *ret);
 };
 
@@ -278,8 +282,21 @@ struct tracer_ops {
 	void (*free)(struct tracer *tr);
 };
 
+/* A hit that counts: the conditions are true, the commands have been run. */
+struct point_hit {
+	struct target  *target;
+	pid_t           tid;     /* stopped: its registers and the memory can be read; nothing else is to be done */
+	enum point_kind kind;
+	uint64_t        addr;
+	unsigned        number;  /* 0: the client's */
+	bool            done;    /* it had commands: it is no event whatever is answered */
+};
+
 struct tracer {
 	const struct tracer_ops *ops;
+	/* Hears of each hit of the client's breakpoints and of numbered ones, once, while other threads run. False: it is no event. NULL: all are. */
+	bool  (*hit)(void *ctx, const struct point_hit *h);
+	void   *hit_ctx;
 	void (*console)(void *ctx, const char *text, size_t len);  /* what breakpoint commands print; NULL: dropped */
 	void  *console_ctx;
 };

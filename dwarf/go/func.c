@@ -341,3 +341,160 @@ uint64_t go_func_after_prologue(struct go_model *m, const struct go_func *func)
 		;
 	return b.at < len ? func->entry + b.at : func->entry;
 }
+
+/* ---- places of a line ---- */
+
+static bool file_fits(const char *have, const char *wanted)
+{
+	size_t a = strlen(have), b = strlen(wanted);
+
+	if (a < b || strcmp(have + a - b, wanted) != 0)
+		return false;
+	return a == b || wanted[0] == '/' || have[a - b - 1] == '/';
+}
+
+/* The parts of one function that come from the file, as its table of files says. */
+struct file_parts {
+	const struct go_pclntab *t;
+	const struct go_pcln_func *f;
+	const char *wanted, *last;
+	bool fits;
+};
+
+static bool part_fits(struct file_parts *p, int32_t number)
+{
+	const char *name = go_pclntab_file_name(p->t, p->f, number);
+
+	if (name != p->last)
+		p->fits = name && file_fits(name, p->wanted);
+	p->last = name;
+	return p->fits;
+}
+
+static bool has_file(struct file_parts *p)
+{
+	struct go_pcvalue v;
+
+	for (go_pcvalue_start(&v, p->t, p->f, p->f->pcfile);
+	     go_pcvalue_next(&v) && v.low < p->f->end;)
+		if (part_fits(p, v.value))
+			return true;
+	return false;
+}
+
+/* The lowest address of line, or of the first line behind it (*ret_line), in one function; 0: none. */
+static uint64_t lowest_of_line(struct file_parts *p, uint32_t line, uint32_t *ret_line)
+{
+	uint64_t best = 0;
+	struct go_pcvalue v;
+	int32_t number;
+
+	*ret_line = 0;
+	for (go_pcvalue_start(&v, p->t, p->f, p->f->pcln);
+	     go_pcvalue_next(&v) && v.low < p->f->end;) {
+		uint32_t here = v.value > 0 ? (uint32_t)v.value : 0;
+		if (here < line || (*ret_line && here >= *ret_line))
+			continue;
+		if (!go_pclntab_value(p->t, p->f, p->f->pcfile, v.low, &number, NULL, NULL) ||
+		    !part_fits(p, number))
+			continue;
+		*ret_line = here;
+		best = v.low;
+	}
+	return best;
+}
+
+static uint32_t nearest_line(struct go_model *m, const char *file, uint32_t line)
+{
+	uint32_t best = 0, here;
+	struct go_pcln_func f;
+
+	for (uint64_t i = 0; i < m->pcln.nfunc; i++) {
+		struct file_parts p = { &m->pcln, &f, file, NULL, false };
+		if (!go_pclntab_nth(&m->pcln, i, &f) || !has_file(&p))
+			continue;
+		/* A function that begins behind the line has none of its code, unless by inlining, which is of the line itself. */
+		if (lowest_of_line(&p, line, &here) && (!best || here < best))
+			best = here;
+	}
+	return best;
+}
+
+size_t go_line_places(struct go_model *m, const char *file, uint32_t *line,
+		      bool (*fn)(void *ctx, uint64_t pc), void *ctx)
+{
+	struct go_pcln_func f;
+	uint32_t here;
+	size_t count = 0;
+
+	if (!model_need_functions(m))
+		return 0;
+	*line = nearest_line(m, file, *line);
+	for (uint64_t i = 0; *line && i < m->pcln.nfunc; i++) {
+		struct file_parts p = { &m->pcln, &f, file, NULL, false };
+		if (!go_pclntab_nth(&m->pcln, i, &f) || !has_file(&p))
+			continue;
+		uint64_t at = lowest_of_line(&p, *line, &here);
+		if (!at || here != *line)
+			continue;
+		struct go_func func = func_of(m, &f);
+		uint64_t body = go_func_after_prologue(m, &func);
+		count++;
+		if (!fn(ctx, MAX(at + m->bias, at + m->bias < body ? body : 0)))
+			break;
+	}
+	return count;
+}
+
+bool go_cfa_offset(struct go_model *m, uint64_t pc, int32_t *ret)
+{
+	struct go_pcln_func f;
+	int32_t delta;
+
+	if (!model_need_functions(m) || !go_pclntab_lookup(&m->pcln, model_linked(m, pc), &f) ||
+	    f.flag & GO_FUNC_SP_WRITE ||
+	    !go_pclntab_sp_delta(&m->pcln, &f, model_linked(m, pc), &delta))
+		return false;
+	*ret = delta + 8;
+	return true;
+}
+
+/* ---- places of what was inlined ---- */
+
+enum { CALLS_MAX = 65536 };
+
+size_t go_inlined_places(struct go_model *m, const char *name, bool (*fn)(void *ctx, uint64_t pc),
+			 void *ctx)
+{
+	_cleanup_free_ uint8_t *told = calloc(CALLS_MAX / 8, 1);
+	struct go_pcln_func f;
+	size_t count = 0;
+
+	if (!told || !model_need_functions(m))
+		return 0;
+	for (uint64_t i = 0; i < m->pcln.nfunc; i++) {
+		uint32_t table =
+			go_pclntab_nth(&m->pcln, i, &f) ? go_pclntab_inline_table(&m->pcln, &f) : 0;
+		struct go_pcvalue v;
+		bool any = false;
+		if (!table)
+			continue;
+		for (go_pcvalue_start(&v, &m->pcln, &f, table);
+		     go_pcvalue_next(&v) && v.low < f.end;) {
+			struct go_inlined call;
+			if (v.value < 0 || v.value >= CALLS_MAX ||
+			    told[v.value / 8] & 1 << v.value % 8 ||
+			    !go_pclntab_inlined_nth(&m->pcln, &f, v.value, &call) || !call.name ||
+			    strcmp(call.name, name) != 0)
+				continue;
+			told[v.value / 8] |= (uint8_t)(1 << v.value % 8);
+			any = true;
+			count++;
+			if (!fn(ctx, v.low + m->bias))
+				return count;
+		}
+		if (any)
+			memset(told, 0, CALLS_MAX / 8);
+	}
+	return count;
+}

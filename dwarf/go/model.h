@@ -101,6 +101,18 @@ struct go_line go_line_at(struct go_model *model, uint64_t pc);
  * outermost function. */
 bool go_line_range(struct go_model *model, uint64_t pc, uint64_t *ret_low, uint64_t *ret_high);
 
+/*
+ * Where code of a line begins, once a function: the lowest address, behind the prologue. file is a whole path or the end of one; *line
+ * becomes the next that has code when this one has none, 0 when there is no such file. False from fn ends the walk. Returns how many.
+ */
+size_t go_line_places(struct go_model *model, const char *file, uint32_t *line,
+		      bool (*fn)(void *ctx, uint64_t pc), void *ctx);
+/* The same for each place where a function of this name was inlined. */
+size_t go_inlined_places(struct go_model *model, const char *name,
+			 bool (*fn)(void *ctx, uint64_t pc), void *ctx);
+/* From SP to the canonical frame address: SP in the caller, after the return. False: not known at this pc. */
+bool go_cfa_offset(struct go_model *model, uint64_t pc, int32_t *ret);
+
 /* ---- goroutines ---- */
 
 enum go_status {

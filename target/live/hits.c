@@ -75,17 +75,47 @@ static void run_commands(struct task *task, struct ax *const *commands, size_t c
 		tr->console(tr->console_ctx, (const char *)out.data, out.len);
 }
 
-/* Judges a hit once: false, it is nobody's business any more. Commands have then been run. */
-static bool hit_reported(struct task *task, struct swpoint *point)
+/* The tracer's owner counts and judges. */
+static bool hit_told(struct task *task, enum point_kind kind, uint64_t addr, unsigned number,
+		     bool done)
 {
+	struct tracer *tr = &task->proc->live->base;
+	struct point_hit hit = { &task->proc->base, task->tid, kind, addr, number, done };
+
+	return (!tr->hit || tr->hit(tr->hit_ctx, &hit)) && !done;
+}
+
+/* Judges a hit once: false, it is nobody's business any more. Commands have then been run. */
+static bool hit_reported(struct task *task, enum point_kind kind, struct swpoint *point)
+{
+	bool done = point->command_count;
+	uint64_t addr = point->addr;
+
 	if (!hit_counts(task, point->conditions, point->condition_count)) {
 		point->passed++;
 		return false;
 	}
-	if (!point->command_count)
-		return true;
 	run_commands(task, point->commands, point->command_count);
-	return false;
+	return hit_told(task, kind, addr, 0, done);
+}
+
+/* The first of the numbered points here that wants the hit told; 0: none does. */
+static unsigned numbered_hit(struct task *task, uint64_t at)
+{
+	enum { NUMBERS_MAX = 64 };
+	const struct swpoint *point = swpoints_find(&task->proc->space->sw, at);
+	unsigned numbers[NUMBERS_MAX], told = 0;
+	size_t n = 0;
+
+	for (size_t i = 0; point && i < point->number_count && n < NUMBERS_MAX; i++) {
+		const struct swnumber *one = &point->numbers[i];
+		if (hit_counts(task, one->conditions, one->condition_count))
+			numbers[n++] = one->number;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (hit_told(task, POINT_SW, at, numbers[i], false) && !told)
+			told = numbers[i];
+	return told;
 }
 
 void task_int3_hit(struct task *task)
@@ -119,13 +149,15 @@ void task_int3_hit(struct task *task)
 	bool internal =
 		point->internal && !p->hidden &&
 		hit_counts(task, point->internal_conditions, point->internal_condition_count);
+	bool trap = point->orig == INT3;
 	uint64_t passed = point->passed;
-	bool asked = point->wanted && !p->hidden && hit_reported(task, point);
-	if (point->passed != passed && !internal)
+	bool asked = point->wanted && !p->hidden && hit_reported(task, POINT_SW, point);
+	unsigned number = point->number_count && !p->hidden ? numbered_hit(task, at) : 0;
+	if (point->passed != passed && !internal && !point->number_count)
 		patch_note_false(task, point);
-	if (!internal && !asked) {
+	if (!internal && !asked && !number) {
 		/* Below it is a trap of the program's own: it was taken with ours. */
-		if (point->orig == INT3) {
+		if (trap) {
 			gp->rip = at + 1;
 			task_gp_changed(task);
 		} else {
@@ -137,6 +169,7 @@ void task_int3_hit(struct task *task)
 	live_event(task, (struct stop){ .kind = STOP_SWBREAK,
 					.internal = internal,
 					.unasked = !asked,
+					.number = number,
 					.signo = SIGTRAP });
 }
 
@@ -160,7 +193,7 @@ void task_debug_reg_hit(struct task *task, bool stepped)
 						? swpoints_find(&task->proc->hw, stop.addr)
 						: NULL;
 		struct user_regs_struct *gp;
-		if (!point || hit_reported(task, point) || task_gp(task, &gp) < 0) {
+		if (!point || hit_reported(task, POINT_HW, point) || task_gp(task, &gp) < 0) {
 			live_event(task, stop);
 			return;
 		}

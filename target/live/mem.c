@@ -91,7 +91,7 @@ int live_mem_read_spans(struct target *t, struct mem_span *spans, size_t count)
 	return 0;
 }
 
-int live_mem_write(struct target *t, uint64_t addr, const void *from, size_t len)
+static int write_under(struct target *t, uint64_t addr, const void *from, size_t len)
 {
 	struct space *s = proc_of(t)->space;
 
@@ -117,4 +117,12 @@ int live_mem_write(struct target *t, uint64_t addr, const void *from, size_t len
 		return -EFAULT;
 	swpoints_cover(&s->sw, addr, from, under, len);
 	return space_write_raw(s, addr, under, len);
+}
+
+int live_mem_write(struct target *t, uint64_t addr, const void *from, size_t len)
+{
+	int r = write_under(t, addr, from, len);
+	if (r == 0)
+		watch_written(proc_of(t), addr, len);
+	return r;
 }

@@ -526,3 +526,15 @@ bool over_scratch_holds(const struct space *s, uint64_t addr)
 	}
 	return false;
 }
+
+const char *over_way(const struct swpoint *point)
+{
+	const struct over_plan *plan = point->plan;
+
+	if (!plan)
+		return "";
+	if (plan->decoded && plan->insn.op)
+		return "emulated";
+	return plan->copies[0].scratch || plan->copies[1].scratch ? "by a copy elsewhere"
+								  : "in place";
+}

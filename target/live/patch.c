@@ -255,7 +255,7 @@ void patch_put_in(struct space *s, struct swpoint *p)
 {
 	const struct patch *patch = p->patch;
 
-	if (!patch || p->jump_len || !p->wanted || p->internal || s->lifted || s->refs > 1 ||
+	if (!patch || p->jump_len || !p->wanted || p->internal || p->number_count || s->lifted || s->refs > 1 ||
 	    !s->live || !s->live->fast || p->why_holds || anybody_runs(s))
 		return;
 	for (const struct proc *owner = s->live->procs; owner; owner = owner->next) {
@@ -521,7 +521,7 @@ static const char *refused_for_now(const struct proc *p, const struct swpoint *p
 		return "its memory is shared with another process";
 	if (dregs_in_use(&p->dregs))
 		return "a watchpoint or hardware breakpoint is set";
-	if (point->internal)
+	if (point->internal || point->number_count)
 		return "the server needs to see every hit";
 	return NULL;
 }

@@ -130,14 +130,21 @@ static bool same_conditions(const struct swpoint *p, const struct point *want)
 	return true;
 }
 
-static void take_expressions(struct swpoint *p, struct point *want)
+/* False: no memory; they are freed. */
+static bool take_expressions(struct swpoint *p, struct point *want)
 {
+	if (want->number) {
+		if (swpoint_add_number(p, want->number, want->conditions, want->condition_count))
+			return true;
+		free_expressions(want);
+		return false;
+	}
 	if (want->internal) {
 		swpoint_forget_internal(p);
 		p->internal = true;
 		p->internal_conditions = want->conditions;
 		p->internal_condition_count = want->condition_count;
-		return;
+		return true;
 	}
 	if (!same_conditions(p, want)) {
 		p->passed = 0;
@@ -152,6 +159,7 @@ static void take_expressions(struct swpoint *p, struct point *want)
 	p->condition_count = want->condition_count;
 	p->commands = want->commands;
 	p->command_count = want->command_count;
+	return true;
 }
 
 static int insert_sw(struct proc *proc, struct point *want, struct err *err)
@@ -171,13 +179,17 @@ static int insert_sw(struct proc *proc, struct point *want, struct err *err)
 	if (!p->inserted && s->lifted) {
 		s->sw.changed = true;
 	} else if (!p->inserted && put_in(s, p) < 0) {
-		swpoints_drop(&s->sw, p);
+		if (!swpoint_needed(p))
+			swpoints_drop(&s->sw, p);
 		free_expressions(want);
 		return err_set(err, -EFAULT,
 			       "cannot write a breakpoint at %#" PRIx64 ": nothing is mapped there",
 			       want->addr);
 	}
-	take_expressions(p, want);
+	if (!take_expressions(p, want)) {
+		s->sw.changed = true;
+		return err_set(err, -ENOMEM, "no memory for a breakpoint at %#" PRIx64, want->addr);
+	}
 	if (!want->internal)
 		patch_find_kept(s, p);
 	return 0;
@@ -238,8 +250,21 @@ static int keep_expressions(struct proc *p, struct point *want, struct err *err)
 		return err_set(err, -ENOMEM, "no memory for the conditions at %#" PRIx64,
 			       want->addr);
 	}
-	take_expressions(point, want);
+	(void)take_expressions(point, want);
 	return 0;
+}
+
+/* Who stands there already has arrived before it was set. */
+static void pass_who_stands(struct proc *p, uint64_t addr)
+{
+	struct user_regs_struct *gp;
+
+	for (size_t i = 0; i < p->count; i++) {
+		struct task *task = p->tasks[i];
+		if (task->state == TASK_STOPPED && !task->resumed && !task->has_pending &&
+		    task_gp(task, &gp) == 0 && gp->rip == addr)
+			task_pass_point(task, addr);
+	}
 }
 
 static int insert(struct target *t, struct point *want, struct err *err)
@@ -256,6 +281,8 @@ static int insert(struct target *t, struct point *want, struct err *err)
 		patch_demote_all(p->space); /* a stub's own accesses are not to hit */
 	if (held)
 		live_release(p->live, false);
+	if (r == 0 && want->number)
+		pass_who_stands(p, want->addr);
 	if (want->kind == POINT_SW)
 		return r;
 
@@ -274,6 +301,7 @@ static int insert(struct target *t, struct point *want, struct err *err)
 	dregs_changed_now(p);
 	if (want->kind == POINT_HW)
 		return keep_expressions(p, want, err);
+	watch_add(p, want);
 	free_expressions(want); /* the protocol has none for watchpoints */
 	return 0;
 }
@@ -289,15 +317,21 @@ static int remove_point(struct target *t, const struct point *gone)
 			gone->kind == POINT_HW ? swpoints_find(&p->hw, gone->addr) : NULL;
 		if (hw)
 			swpoints_drop(&p->hw, hw);
+		watch_drop(p, gone);
 		if (r == 0)
 			dregs_changed_now(p);
 		return r;
 	}
 	struct swpoint *point = swpoints_find(&p->space->sw, gone->addr);
-	if (!point || !(gone->internal ? point->internal : point->wanted))
+	struct swnumber *numbered = point ? swpoint_number(point, gone->number) : NULL;
+	if (!point || (gone->number     ? !numbered
+		       : gone->internal ? !point->internal
+					: !point->wanted))
 		return -ENOENT;
 	/* What a client's point is asked is kept as long as it is in memory: it may be put in again. */
-	if (gone->internal)
+	if (gone->number)
+		swpoint_drop_number(point, numbered);
+	else if (gone->internal)
 		swpoint_forget_internal(point);
 	else
 		point->wanted = false;
@@ -328,6 +362,7 @@ static void remove_all(struct target *t)
 	for (size_t i = 0; i < p->space->sw.count; i++) {
 		struct swpoint *point = &p->space->sw.at[i];
 		swpoint_forget_internal(point);
+		swpoint_drop_numbers(point);
 		if (point->persist && point->command_count)
 			continue;
 		point->wanted = false;
@@ -336,6 +371,7 @@ static void remove_all(struct target *t)
 	p->space->sw.changed = true;
 	space_sync(p->space);
 	dregs_clear(&p->dregs);
+	p->watch_count = 0;
 	swpoints_fini(&p->hw);
 	dregs_changed(p);
 	for (size_t i = 0; i < p->count; i++) {
@@ -352,10 +388,11 @@ static int way(struct target *t, uint64_t addr, struct point_way *ret)
 	struct proc *p = proc_of(t);
 	struct swpoint *point = p->gone ? NULL : swpoints_find(&p->space->sw, addr);
 
-	if (!point || !point->wanted)
+	if (!point || !swpoint_needed(point))
 		return -ENOENT;
 	*ret = (struct point_way){ .how = point->jump_len ? "compiled into the program" : "traps",
 				   .why = point->jump_len || !point->why ? "" : point->why,
+				   .past = over_way(point),
 				   .passed = patch_passed(p->space, point) };
 	if (!point->jump_len && point->condition_count && !p->live->fast)
 		ret->why = "fast-conditions is off";
@@ -422,9 +459,14 @@ bool task_debug_hit(struct task *task, struct stop *ret)
 		else if (pt_get_dreg(task->tid, i, &addrs[i]) < 0)
 			return false;
 	}
-	if (!dregs_hits(&task->proc->dregs, dr6, addrs, hits))
+	const struct dregs_hit *hit = NULL;
+	size_t n = dregs_hits(&task->proc->dregs, dr6, addrs, hits);
+	/* Each is looked at: what is there now is what the next hit is compared with. */
+	for (size_t i = 0; i < n; i++)
+		if (watch_tells(task->proc, &hits[i]) && !hit)
+			hit = &hits[i];
+	if (!hit)
 		return false;
-	const struct dregs_hit *hit = &hits[0];
 	if (hit->kind == POINT_HW)
 		*ret = (struct stop){ .kind = STOP_HWBREAK, .signo = SIGTRAP, .addr = hit->addr };
 	else

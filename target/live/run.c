@@ -60,6 +60,18 @@ static bool point_wanted(struct proc *p, enum point_kind kind, uint64_t addr)
 	return dregs_covers(&p->dregs, kind == POINT_HW, addr);
 }
 
+/* Only a numbered point asked for the event that is pending, and it has been removed. */
+static bool number_gone(const struct task *task)
+{
+	const struct stop *stop = &task->pending;
+	const struct swpoint *point;
+
+	if (!stop->number || stop->internal || !stop->unasked)
+		return false;
+	point = swpoints_find(&task->proc->space->sw, task->pending_pc);
+	return !point || !swpoint_number(point, stop->number);
+}
+
 static bool holds_signals(const struct task *task)
 {
 	return task->how.hold_signals;
@@ -138,6 +150,8 @@ bool task_pending_stale(struct task *task)
 	case STOP_SWBREAK:
 		if (task->pending.own)
 			return false;
+		if (number_gone(task))
+			break;
 		if (task_gp(task, &gp) == 0 && gp->rip == task->pending_pc &&
 		    point_wanted(task->proc, POINT_SW, task->pending_pc))
 			return false;
@@ -518,13 +532,17 @@ static int run_resume(struct target *t, pid_t tid, const struct resume *how)
 	return r;
 }
 
-/* A client takes its breakpoint out, steps and puts it back; one of the server's own stays in, and has been told. */
+/* A client takes its breakpoint out, steps and puts it back; one of the server's own stays in, and has been judged. */
 static void pass_internal_point(struct task *task)
 {
 	struct user_regs_struct *gp;
+	const struct swpoint *point;
 
-	if (task->told.kind == STOP_SWBREAK && task->told.internal && task_gp(task, &gp) == 0 &&
-	    gp->rip == task->pending_pc)
+	if (task->told.kind != STOP_SWBREAK || task->told.own || task_gp(task, &gp) < 0 ||
+	    gp->rip != task->pending_pc)
+		return;
+	point = swpoints_find(&task->proc->space->sw, gp->rip);
+	if (task->told.internal || (point && point->number_count))
 		task_pass_point(task, gp->rip);
 }
 

@@ -27,11 +27,51 @@ void swpoint_forget_internal(struct swpoint *p)
 	p->internal = false;
 }
 
+struct swnumber *swpoint_number(const struct swpoint *p, unsigned number)
+{
+	for (size_t i = 0; i < p->number_count; i++)
+		if (p->numbers[i].number == number)
+			return &p->numbers[i];
+	return NULL;
+}
+
+bool swpoint_add_number(struct swpoint *p, unsigned number, struct ax **conditions, size_t count)
+{
+	struct swnumber *n = swpoint_number(p, number);
+
+	if (n) {
+		free_list(&n->conditions, &n->condition_count);
+	} else {
+		n = reallocarray(p->numbers, p->number_count + 1, sizeof(*n));
+		if (!n)
+			return false;
+		p->numbers = n;
+		n += p->number_count++;
+	}
+	*n = (struct swnumber){ number, conditions, count };
+	return true;
+}
+
+void swpoint_drop_number(struct swpoint *p, struct swnumber *n)
+{
+	free_list(&n->conditions, &n->condition_count);
+	*n = p->numbers[--p->number_count];
+}
+
+void swpoint_drop_numbers(struct swpoint *p)
+{
+	while (p->number_count)
+		swpoint_drop_number(p, &p->numbers[0]);
+	free(p->numbers);
+	p->numbers = NULL;
+}
+
 void swpoints_fini(struct swpoints *s)
 {
 	for (size_t i = 0; i < s->count; i++) {
 		swpoint_forget(&s->at[i]);
 		swpoint_forget_internal(&s->at[i]);
+		swpoint_drop_numbers(&s->at[i]);
 		over_plan_unref(s->at[i].plan);
 	}
 	free(s->at);
@@ -107,6 +147,7 @@ void swpoints_drop(struct swpoints *s, struct swpoint *p)
 	size_t i = (size_t)(p - s->at);
 	swpoint_forget(p);
 	swpoint_forget_internal(p);
+	swpoint_drop_numbers(p);
 	over_plan_unref(p->plan);
 	memmove(p, p + 1, (s->count - i - 1) * sizeof(*p));
 	s->count--;

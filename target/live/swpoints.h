@@ -18,6 +18,13 @@ struct ax;
 struct over_plan;
 struct patch;
 
+/* One of the server's own points that are known by number. */
+struct swnumber {
+	unsigned number;
+	struct ax **conditions;
+	size_t condition_count;
+};
+
 struct swpoint {
 	uint64_t addr;
 	uint8_t orig;
@@ -40,12 +47,14 @@ struct swpoint {
 	const char *why;     /* the reason why there is none, or no jump at present */
 	bool why_holds;      /* ... for as long as the conditions do */
 	unsigned falses;     /* since that was last thought about */
+	struct swnumber *numbers; /* beside those */
+	size_t number_count;
 	struct over_plan *plan; /* how to step over it, once somebody had to */
 };
 
 static inline bool swpoint_needed(const struct swpoint *p)
 {
-	return p->wanted || p->internal;
+	return p->wanted || p->internal || p->number_count;
 }
 
 struct swpoints {
@@ -64,6 +73,12 @@ struct swpoint *swpoints_add(struct swpoints *s, uint64_t addr);
 void swpoints_drop(struct swpoints *s, struct swpoint *p);
 /* Gives back a plan; over.c. */
 void over_plan_unref(struct over_plan *plan);
+/* The one of this number; NULL: there is none. */
+struct swnumber *swpoint_number(const struct swpoint *p, unsigned number);
+/* Takes the conditions over; false: no memory, and they are still the caller's. */
+bool swpoint_add_number(struct swpoint *p, unsigned number, struct ax **conditions, size_t count);
+void swpoint_drop_number(struct swpoint *p, struct swnumber *n);
+void swpoint_drop_numbers(struct swpoint *p);
 /* Frees the expressions a client's point holds; the server's own. */
 void swpoint_forget(struct swpoint *p);
 void swpoint_forget_internal(struct swpoint *p);

@@ -220,6 +220,7 @@ struct proc *proc_new(struct live *live, pid_t pid, bool launched)
 	p->base.pid = pid;
 	p->base.tracer = &live->base;
 	p->launched = launched;
+	p->dregs.filters_reads = true; /* watches.c */
 
 	struct proc **end = &live->procs;
 	while (*end)

@@ -142,6 +142,16 @@ struct space {
 	struct patch_page *patch_pages;
 };
 
+enum { WATCH_BYTES_MAX = 32 };
+
+/* A watchpoint whose hits are told apart by value; watches.c. */
+struct watch {
+	enum point_kind kind;
+	uint64_t addr, len;
+	bool known;
+	uint8_t bytes[WATCH_BYTES_MAX];
+};
+
 struct proc {
 	struct target base; /* first: a struct target * is a struct proc * */
 	struct live *live;
@@ -153,6 +163,8 @@ struct proc {
 	bool hidden;   /* a vfork child nobody asked for, kept until it has memory of its own */
 	bool gone;     /* exit is an event to be told, or was */
 	struct dregs dregs;
+	struct watch watches[DREGS_POINTS_MAX];
+	size_t watch_count;
 	struct swpoints hw;        /* conditions and commands of the hardware breakpoints */
 	long *catch;               /* system calls to stop at */
 	ssize_t catch_count;       /* -1: all */
@@ -263,6 +275,14 @@ bool task_debug_hit(struct task *task, struct stop *ret);
 void task_write_dregs(struct task *task);
 void task_forget_hit(struct task *task);
 void task_clear_dregs(struct task *task);
+
+/* watches.c */
+void watch_add(struct proc *p, const struct point *point);
+void watch_drop(struct proc *p, const struct point *point);
+/* The client has written there. */
+void watch_written(struct proc *p, uint64_t addr, size_t len);
+/* The hit is one of the kind that is watched for. */
+bool watch_tells(struct proc *p, const struct dregs_hit *hit);
 
 /* events.c */
 /* An event of a process or a thread that is no more. */
@@ -378,6 +398,8 @@ void live_check_no_resumed(struct live *live, struct proc *p, bool was_resumed);
 /* over.c: stepping past a breakpoint of ours */
 /* An unused page near addr, from where what is relative to the pc there can still be reached; 0: none. */
 uint64_t over_hole_near(struct proc *p, uint64_t addr);
+/* In words; "" when nobody had to yet. */
+const char *over_way(const struct swpoint *point);
 /* true: the task was started, held or has got its event; false: it stands behind the instruction and goes on like any other. */
 bool over_start(struct task *task, int signo);
 /*

@@ -94,3 +94,27 @@ def test_in_threads(session, programs):
     gdb.delete()
     gdb.cont()
     gdb.expect_exit(0)
+
+
+@pytest.mark.stopgo_only("its monitor command")
+def test_by_monitor_command(at_main, programs):
+    """For clients without a command of their own; gdb, which has one, is told of a SIGTRAP."""
+    gdb, _ = at_main(programs.c("syscalls"))
+    assert "close (3) stops" in gdb.monitor("catch syscall close on")
+    gdb.monitor("catch syscall 39 on")
+    assert "syscall: close getpid" in gdb.monitor("catch")
+    gdb.monitor("catch syscall close off")
+    start = len(gdb.transcript)
+    for _ in range(2):
+        gdb.cont()
+        gdb.expect_stop(signal="SIGTRAP")
+    said = "\n".join(gdb.transcript[start:])
+    assert "entering system call getpid" in said and "returning from system call getpid" in said
+    # gdb's own beside it.
+    gdb.cli("catch syscall close")
+    gdb.cont()
+    assert gdb.expect_stop("syscall-entry").results["syscall-name"] == "close"
+    gdb.monitor("catch syscall getpid off")
+    gdb.delete()
+    gdb.cont()
+    gdb.expect_exit(0)

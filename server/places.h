@@ -1,0 +1,58 @@
+/*
+ * places.h - what a person means by "main.f", "main.go:12", "*0x401136": addresses in a process, and the other way round.
+ *
+ * Functions, files and lines of Go come from its function table, stripped or not; those of C, C++ and Rust from DWARF, of the program
+ * and of every library that is loaded, else from symbols. Breakpoints belong behind the prologue, where arguments can be read.
+ *
+ * Owner:  struct places_images belongs to an inferior and keeps what was opened until the next exec; a struct place borrows from it.
+ * Errors: say what was looked through and what to try next.
+ */
+#ifndef STOPGO_PLACES_H
+#define STOPGO_PLACES_H
+
+#include "base/buf.h"
+#include "dwarf/debuginfo.h"
+
+struct inferior;
+struct go_model;
+
+enum { PLACES_FOUND_MAX = 1024, PLACES_IMAGES_MAX = 4096 };
+
+struct places_image {
+	char *path;
+	uint64_t bias;
+	struct debuginfo *di; /* NULL: it could not be opened */
+};
+
+struct places_images {
+	struct places_image *at;
+	size_t count;
+};
+
+void places_images_fini(struct places_images *all);
+
+struct place {
+	uint64_t addr;
+	uint64_t entry, end;  /* of the function around it; end 0: not known */
+	struct debuginfo *di; /* NULL: no file is known there */
+	struct go_model *go;  /* NULL: it is no Go code */
+	char *text;           /* "main.f at main.go:12" */
+};
+
+struct places {
+	struct place *at;
+	size_t count;
+};
+
+void places_fini(struct places *p);
+
+/* FUNC, FILE:LINE or *ADDR. -ENOENT, -EINVAL with a sentence; at least one place on success. */
+int places_find(struct inferior *inf, const char *spec, struct places *ret, struct err *err);
+/* "main.f at /src/main.go:12", "0x401136" when nothing is known. */
+void places_describe(struct inferior *inf, uint64_t addr, struct buf *out);
+
+/* A condition in the terms of a place, as bytecode; for ax_compile() with expr_ax_reg(). */
+int places_condition(struct inferior *inf, const struct place *at, const char *text,
+		     struct buf *code, struct err *err);
+
+#endif
