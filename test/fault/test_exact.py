@@ -8,7 +8,7 @@ import pytest
 from driver import Driver
 from harness import rsp, wait
 from stage import (FALSE, LIMIT, RAX, RBX, RDI, RSI, Client, GoPuppet, Puppet, Seed, action_after, commands, condition, print_regs,
-                   reg_every, symbols, thread_of, times, vector_insns, wait_gone)
+                   reg_equals, reg_every, symbols, thread_of, times, vector_insns, wait_gone)
 
 pytestmark = pytest.mark.stopgo_only("its speed and its printf")
 
@@ -375,6 +375,48 @@ def test_client_steps_over_each_kind_of_instruction(parked, made, threads):
     assert actor.ask("rain 0") == "rain"
     assert actor.ask("check 1").startswith("exact")
     assert "lost=0 doubled=0" in actor.ask("signals", 3 * LIMIT)
+
+
+@pytest.mark.parametrize("way", ("hits", "steps"))
+def test_nobody_starves(parked, made, way):
+    """One thread goes from hit to hit, or is stepped on and on while all run: the others get their turns."""
+    actor, server = parked(8)
+    client = made.add(Client(server.port))
+    reply = client.begin()
+    tick, mine = actor.at["tick"], condition(reg_equals(RDI, 0))
+    client.insert(tick, mine)
+    run = Run(actor, 1 << 20)
+    client.go_on(reply)
+    reply = client.stop_reply()
+    one = thread_of(reply)
+    if way == "steps":
+        client.remove(tick)
+
+    def rounds():
+        lines = [client.ask(f"m{actor.at['watched'] + 64 * who:x},8").decode() for who in range(8)]
+        return [int.from_bytes(bytes.fromhex(line), "little") for line in lines]
+
+    before, turns, end = rounds(), 0, time.monotonic() + 0.5
+    while time.monotonic() < end or turns < 50:
+        if way == "steps":
+            client.step(one, ";c")
+        else:
+            client.step_over(one, tick, mine)
+            client.go()
+            reply = client.stop_reply()
+            assert thread_of(reply) == one
+        turns += 1
+    gained = [now - then for then, now in zip(before, rounds())]
+    assert all(gain > 0 for gain in gained[1:]), f"{gained} in {turns} turns"
+    if way == "hits":
+        client.remove(tick)
+    client.ok(f"D;{actor.pid:x}")
+    client.close()
+    assert wait_gone(server) == 0
+    assert run.over() is None
+    assert actor.hear(12 * LIMIT).startswith("ran ")
+    assert actor.ask("rain 0") == "rain"
+    assert actor.ask("check 1").startswith("exact")
 
 
 def test_attach_and_detach_again_and_again(made, programs, serve):
