@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <ucontext.h>
 #include <cmocka.h>
 
 #include "base/log.h"
@@ -95,6 +96,39 @@ static void churn_threads(void)
 		shared->threads_up = 0;
 		pthread_create(&thread, NULL, call_once, NULL);
 		pthread_join(thread, NULL);
+	}
+}
+
+/* A load that faults until its handler has given it an address; a vector's, so that nothing emulates it. */
+void loads(const void *from);
+__asm__(".text\n"
+	".globl loads\n"
+	"loads: movups (%rdi), %xmm0\n"
+	"	movups (%rdi), %xmm1\n"
+	"	ret\n");
+
+/* Counts in value whatever shows that the instruction ran elsewhere. */
+static void mends(int signo, siginfo_t *si, void *context)
+{
+	static const char there[16];
+	ucontext_t *uc = context;
+
+	(void)signo;
+	shared->value +=
+		si->si_addr != (void *)16 || uc->uc_mcontext.gregs[REG_RIP] != (greg_t)loads;
+	shared->signals++;
+	uc->uc_mcontext.gregs[REG_RDI] = (greg_t)there;
+}
+
+static void fault_again_and_again(void)
+{
+	struct sigaction sa = { .sa_sigaction = mends, .sa_flags = SA_SIGINFO };
+
+	sigaction(SIGSEGV, &sa, NULL);
+	shared->threads_up = 1;
+	while (!shared->stop) {
+		loads((const void *)16);
+		shared->calls++;
 	}
 }
 
@@ -416,6 +450,46 @@ static void signals_arrive_as_asked(void **state _unused_)
 	end(NULL, pid);
 }
 
+/* Its handler gets it, before the instruction is tried again: to try it first would raise it for ever. */
+static void a_fault_under_a_false_condition_reaches_its_handler(void **state _unused_)
+{
+	static const uint8_t never[] = { 0x22, 0x00, 0x27 };
+	pid_t pid = child_of(fault_again_and_again);
+	wait_up(1);
+	struct target *t = attach(pid);
+	struct point p = { .kind = POINT_SW, .addr = (uint64_t)loads, .len = 1 };
+	struct err err = { 0 };
+	struct user_regs_struct gp;
+	siginfo_t si;
+
+	tr->ops->stop_all(tr);
+	p.conditions = calloc(1, sizeof(*p.conditions));
+	p.condition_count = 1;
+	assert_int_equal(ax_compile(never, sizeof(never), same_number, NULL, p.conditions, &err),
+			 0);
+	assert_int_equal(t->ops->points->insert(t, &p, &err), 0);
+	for (unsigned i = 0; i < 40; i++) {
+		unsigned long faults = shared->signals;
+		tr->ops->stop_all(tr);
+		assert_int_equal(t->ops->run->resume(t, pid,
+						     &(struct resume){ .signo = i ? SIGSEGV : 0 }),
+				 0);
+		tr->ops->commit(tr, true);
+		struct target_event ev = next();
+		assert_int_equal(ev.stop.kind, STOP_SIGNAL);
+		assert_int_equal(ev.stop.signo, SIGSEGV);
+		assert_int_equal(t->ops->gp_read(t, pid, &gp), 0);
+		assert_int_equal(gp.rip, (uint64_t)loads);
+		assert_int_equal(t->ops->siginfo_read(t, pid, &si), 0);
+		assert_ptr_equal(si.si_addr, (void *)16);
+		if (i > 1)
+			assert_int_equal(shared->signals, faults + 1);
+		assert_int_equal(shared->value, 0);
+	}
+	tr->ops->stop_all(tr);
+	end(t, pid);
+}
+
 static void interrupt_and_attach_again_and_again(void **state _unused_)
 {
 	pid_t pid = child_of(spin_threads);
@@ -562,6 +636,7 @@ int main(void)
 		cmocka_unit_test(a_step_can_hold_signals),
 		cmocka_unit_test(a_watchpoint_stops_every_thread_that_writes),
 		cmocka_unit_test(signals_arrive_as_asked),
+		cmocka_unit_test(a_fault_under_a_false_condition_reaches_its_handler),
 		cmocka_unit_test(interrupt_and_attach_again_and_again),
 		cmocka_unit_test(threads_that_come_and_go),
 		cmocka_unit_test(launches_steps_and_sees_the_end),
