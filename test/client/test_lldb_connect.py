@@ -237,6 +237,28 @@ def test_environment_is_what_lldb_sent(serve, sent):
     client.close()
 
 
+@pytest.mark.stopgo_only("lldb-server says of the kernel's clock pages that they can be read")
+def test_what_is_said_readable_can_be_read(serve, programs):
+    """Delve's dump reads all of it and fails where one page cannot be read."""
+    ours, theirs = socket.socketpair()
+    lldb_server(serve, f"--fd={theirs.fileno()}", "--", programs.c("basic"), pass_fds=[theirs.fileno()])
+    theirs.close()
+    client = rsp.Rsp(connected=ours)
+    ask_for_process(client)
+    address, readable, names = 0, 0, []
+    while address < 1 << 64:
+        told = dict(part.split(":", 1) for part in client.ask(f"qMemoryRegionInfo:{address:x}").decode().rstrip(";").split(";"))
+        start, size = int(told["start"], 16), int(told["size"], 16)
+        names.append(bytes.fromhex(told.get("name", "")).decode())
+        if "r" in told.get("permissions", ""):
+            readable += 1
+            for place in (start, start + size - 1):
+                assert re.fullmatch(rb"[0-9a-f]{2}", client.ask(f"m{place:x},1")), (hex(place), names[-1])
+        address = start + size if size and start + size < (1 << 64) - 1 else 1 << 64
+    assert readable > 5 and "[stack]" in names
+    client.close()
+
+
 @pytest.mark.stopgo_only("lldb-server's command line")
 def test_process_ends_while_a_thread_is_held(serve, programs):
     """The end of the process is told, not that nobody is left to run."""
