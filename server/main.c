@@ -7,13 +7,13 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "server/doctor.h"
 #include "server/options.h"
 #include "server/packets.h"
 #include "server/platform.h"
 #include "server/selftest.h"
 #include "server/server.h"
 #include "server/signals.h"
-#include "target/live/permit.h"
 
 static int usage_error(const struct options *o, const char *text)
 {
@@ -50,22 +50,6 @@ static int serve(const struct options *o)
 	return o->platform_mode ? platform_run(o) : server_run(o);
 }
 
-static int doctor(const struct options *o)
-{
-	struct permit_facts f;
-	struct err err = { 0 };
-
-	permit_look(o->attach_pid, &f);
-	int r = permit_judge(&f, &err);
-	if (!r) {
-		printf("Process %d (%s) can be traced: stopgo --attach :0 %d\n", f.pid, f.name,
-		       f.pid);
-		return EXIT_ENDED;
-	}
-	printf("Process %d cannot be traced: %s\n", f.pid, err.text);
-	return r == -ESRCH ? EXIT_NOT_FOUND : EXIT_NOT_PERMITTED;
-}
-
 /* gdbserver's list, word for word where it has the word. */
 static void list_packets(void)
 {
@@ -87,7 +71,7 @@ static int act(const struct options *o)
 	case ACTION_LIST_OPTIONS: options_print_list(); return EXIT_ENDED;
 	case ACTION_LIST_PACKETS: list_packets(); return EXIT_ENDED;
 	case ACTION_SELFTEST: return selftest_run(o->selftest);
-	case ACTION_DOCTOR: return doctor(o);
+	case ACTION_DOCTOR: return doctor_run(o->attach_pid);
 	case ACTION_SERVE: break;
 	}
 	return serve(o);

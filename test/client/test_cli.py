@@ -226,6 +226,32 @@ def test_doctor(debuggee, programs, serve):
     assert output("doctor")[0] == 2
 
 
+@pytest.mark.stopgo_only("it has no doctor")
+@pytest.mark.parametrize("flags, said, seen", [
+    (("-gcflags=all=-N -l",), "with debug information", "functions, lines, variables"),
+    (("-ldflags=-s -w",), "stripped", "functions and lines from the runtime's own table")])
+def test_doctor_says_what_is_seen(debuggee, programs, tmp_path, flags, said, seen):
+    made = debuggee(programs.go("busy", flags=flags, tag="-doctor" + said.split()[0]), tmp_path / "progress")
+    status, out, _ = output("doctor", str(made.pid))
+    assert status == 0 and re.search(r"^Go program of go1\.19\S*, " + said, out, re.M)
+    assert f"goroutines as threads; {seen}" in out and "  Delve " in out
+
+
+@pytest.mark.stopgo_only("it has no doctor")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_doctor_of_somebody_elses_process(debuggee, programs):
+    """A line to paste for each place where a capability comes from."""
+    made = debuggee(programs.c("counter"))
+    made.readline()
+    done = subprocess.run([where.server_path(), "doctor", str(made.pid)], capture_output=True, text=True, user=65534, group=65534,
+                          extra_groups=[], timeout=20)
+    assert done.returncode == 3 and "belongs to user root" in done.stdout
+    for line in (rf"^  shell +sudo stopgo --attach localhost:2345 {made.pid}$", r"^  docker +docker run --cap-add=SYS_PTRACE",
+                 r"^  Kubernetes +securityContext: \{ capabilities: \{ add: \[\"SYS_PTRACE\"\] \} \}$", "--profile=general",
+                 r"^  systemd +AmbientCapabilities=CAP_SYS_PTRACE$"):
+        assert re.search(line, done.stdout, re.M), done.stdout
+
+
 @pytest.mark.quick
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.stopgo_only("it leaves the program behind")
