@@ -184,6 +184,9 @@ def test_attach_and_detach_over_and_over(dlv, debuggee, tmp_path, rounds):
     for _ in range(rounds):
         assert makes_progress(tmp_path)
         d = dlv("attach", target.pid)
+        running = d.start("Command", name="continue")
+        d.call("Command", name="halt")
+        assert not d.finish(running)["State"]["exited"]
         d.break_at("main.work")
         assert d.command("continue").place.startswith("main.work:")
         assert d.command("next").goroutine
