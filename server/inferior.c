@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "dwarf/go/buildinfo.h"
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -44,6 +45,48 @@ static void inferior_free(struct inferior *inf)
 	free(inf);
 }
 
+/* Go's compiler in a library of a program that is none of Go's: its stacks are as small, and nothing more is known of them. */
+static bool is_go_library(struct inferior *inf, uint64_t addr)
+{
+	_cleanup_(image_freep) struct image *img = NULL;
+	struct go_buildinfo info;
+	struct mem_region region;
+	char exe[PATH_MAX];
+
+	if (inf->target->ops->region_at(inf->target, addr, &region) < 0 || !region.mapped)
+		return true;
+	if (inf->target->ops->exe_path(inf->target, exe, sizeof(exe)) == 0 &&
+	    !strcmp(exe, region.name))
+		return false;
+	if (image_open(region.name, &img, NULL) < 0 || go_buildinfo_read(img, &info) < 0)
+		return !img;
+	bool is_go = info.version[0];
+	go_buildinfo_fini(&info);
+	return is_go;
+}
+
+/* A goroutine's stack may end just below the stack pointer, where another's begins. */
+static const char *refuses_patch(struct target *t, uint64_t addr)
+{
+	struct inferior *inf = inferior_of(t);
+
+	if (!inferior_is_go(inf))
+		return is_go_library(inf, addr)
+			       ? "it is in a library written in Go, or in one that cannot be read"
+			       : NULL;
+	struct gview *gv = threadview_goroutines(inf->view, NULL);
+	if (!gv)
+		return "nothing is known of the Go program's stacks";
+	struct go_func func = go_func_at(gview_model(gv), addr);
+	if (!func.name)
+		return is_go_library(inf, addr)
+			       ? "it is in a library written in Go, or in one that cannot be read"
+			       : NULL;
+	return go_func_has_room(gview_model(gv), &func, addr)
+		       ? NULL
+		       : "nothing is known of how much is left of the stack there";
+}
+
 struct inferior *inferiors_add(struct inferiors *all, struct target *t)
 {
 	struct inferior *inf = calloc(1, sizeof(*inf));
@@ -60,6 +103,7 @@ struct inferior *inferiors_add(struct inferiors *all, struct target *t)
 	inf->fresh = t->ops->run && t->ops->run->launched(t);
 	inf->attached = !inf->fresh;
 	t->user = inf;
+	t->refuses_patch = refuses_patch;
 
 	/* In order of arrival: the first is the one to begin with. */
 	struct inferior **at = &all->first;

@@ -106,6 +106,25 @@ static bool set_category(struct session *s, char *rest, enum log_category catego
 	return true;
 }
 
+static bool set_fast_conditions(struct session *s, char *rest)
+{
+	const char *what = rest + strspn(rest, " ");
+	bool on = !strcmp(what, "on");
+
+	if (!on && strcmp(what, "off") != 0) {
+		print(s, "monitor set fast-conditions on|off\n");
+		return false;
+	}
+	if (!s->tracer || !s->tracer->ops->set_fast_conditions) {
+		print(s, "nothing runs here\n");
+		return true;
+	}
+	s->tracer->ops->set_fast_conditions(s->tracer, on);
+	print(s, on ? "conditions that are often false are compiled into the program\n"
+		    : "conditions are evaluated by the server\n");
+	return true;
+}
+
 static bool set_debug_hw(struct session *s, char *rest)
 {
 	return set_category(s, rest, LOG_POINTS, "H/W point");
@@ -274,6 +293,9 @@ static const struct {
 	{ "set stable-stacks", " <on|off>",
 	  "Show a goroutine's stack at addresses that stay when it moves (default on)",
 	  monitor_set_stable_stacks },
+	{ "set fast-conditions", " <on|off>",
+	  "Compile conditions of breakpoints that are often false into the program (default on)",
+	  set_fast_conditions },
 	{ "go", "", "What is known of the Go program, how it was found, and what is missing",
 	  monitor_go },
 };

@@ -288,7 +288,22 @@ static bool take_any(struct bytes *b, const struct pattern *list, size_t count)
  * jbe to the call of morestack, then the frame: push rbp; mov rbp, rsp; sub rsp (1.21 and later),
  * or sub rsp; mov [rsp+n], rbp; lea rbp, [rsp+n].
  */
-uint64_t go_func_after_prologue(struct go_model *m, const struct go_func *func)
+struct prologue {
+	uint64_t checked; /* behind the check; 0: there is none */
+	uint64_t grow; /* where it jumps to when the stack is too small: behind everything else */
+	uint64_t body;
+};
+
+static uint64_t jump_target(const uint8_t *code, size_t from, size_t to)
+{
+	uint32_t distance = 0;
+	if (to - from == 2)
+		return to + (uint64_t)(int64_t)(int8_t)code[to - 1];
+	memcpy(&distance, code + to - 4, 4);
+	return to + (uint64_t)(int64_t)(int32_t)distance;
+}
+
+static struct prologue prologue_of(struct go_model *m, const struct go_func *func)
 {
 	static const struct pattern load_g[] = {
 		{ 5, { 0x64, 0x48, 0x8b, 0x0c, 0x25 }, 4 }, /* mov rcx, fs:disp32 */
@@ -326,8 +341,9 @@ uint64_t go_func_after_prologue(struct go_model *m, const struct go_func *func)
 	};
 	size_t len = (size_t)MIN(func->end - func->entry, (uint64_t)PROLOGUE_MAX);
 	const uint8_t *code = image_at(m->img, model_linked(m, func->entry), len);
+	struct prologue p = { .body = func->entry };
 	if (!code || func->end <= func->entry)
-		return func->entry;
+		return p;
 
 	struct bytes b = bytes_of(code, len);
 	while (take_any(&b, load_g, ARRAY_SIZE(load_g)))
@@ -335,11 +351,30 @@ uint64_t go_func_after_prologue(struct go_model *m, const struct go_func *func)
 	while (take_any(&b, lowest, ARRAY_SIZE(lowest)))
 		;
 	/* Without a stack check (a leaf) nothing was taken that matters. */
-	if (!take_any(&b, compare, ARRAY_SIZE(compare)) || !take_any(&b, jump, ARRAY_SIZE(jump)))
+	bool compared = take_any(&b, compare, ARRAY_SIZE(compare));
+	size_t jump_at = b.at;
+	if (compared && take_any(&b, jump, ARRAY_SIZE(jump))) {
+		p.checked = func->entry + b.at;
+		p.grow = func->entry + jump_target(code, jump_at, b.at);
+	} else {
 		bytes_seek(&b, 0);
+	}
 	while (take_any(&b, frame, ARRAY_SIZE(frame)))
 		;
-	return b.at < len ? func->entry + b.at : func->entry;
+	p.body = b.at < len ? func->entry + b.at : func->entry;
+	return p;
+}
+
+uint64_t go_func_after_prologue(struct go_model *m, const struct go_func *func)
+{
+	return prologue_of(m, func).body;
+}
+
+bool go_func_has_room(struct go_model *m, const struct go_func *func, uint64_t pc)
+{
+	struct prologue p = prologue_of(m, func);
+	return p.checked && pc >= p.checked && pc < func->end &&
+	       (p.grow < p.checked || pc < p.grow);
 }
 
 /* ---- places of a line ---- */

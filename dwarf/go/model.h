@@ -92,6 +92,9 @@ struct go_func go_func_by_name(struct go_model *model, const char *name);
 /* Where a breakpoint on the function belongs: behind the stack check, so that a growing stack does
  * not hit it twice. */
 uint64_t go_func_after_prologue(struct go_model *model, const struct go_func *func);
+/* pc lies behind the function's stack check: what the linker lets functions without one use (800 bytes, less their frames) is left below
+ * the stack pointer. False: it has none, or pc is before it or where the stack is made to grow. */
+bool go_func_has_room(struct go_model *model, const struct go_func *func, uint64_t pc);
 /* What is at pc, innermost inlined function first; pass a return address minus one. Returns how
  * many of max were set. */
 size_t go_lines_at(struct go_model *model, uint64_t pc, struct go_line *ret, size_t max);

@@ -374,12 +374,12 @@ static void stay_on_one_processor(void)
 int main(int argc, char **argv)
 {
 	static const enum row one[] = {
-		ROW_ROUND_TRIP, ROW_STEP,         ROW_RANGE, ROW_HIT,      ROW_FALSE_SUB,
-		ROW_FALSE_PUSH, ROW_FALSE_VECTOR, ROW_WATCH, ROW_READ_HEX, ROW_READ_BINARY,
-		ROW_WRITE_HEX,  ROW_WRITE_BINARY, ROW_RSS,
+		ROW_ROUND_TRIP,  ROW_STEP,         ROW_RANGE,        ROW_HIT,   ROW_FALSE_SUB,
+		ROW_FALSE_PUSH,  ROW_FALSE_VECTOR, ROW_FALSE_OFTEN,  ROW_WATCH, ROW_READ_HEX,
+		ROW_READ_BINARY, ROW_WRITE_HEX,    ROW_WRITE_BINARY, ROW_RSS,
 	};
 	static const enum row eight[] = { ROW_HIT_8, ROW_FALSE_8 };
-	static const enum row busy[] = { ROW_HIT_BUSY, ROW_FALSE_BUSY };
+	static const enum row busy[] = { ROW_HIT_BUSY, ROW_FALSE_BUSY, ROW_FALSE_OFTEN_BUSY };
 	static const enum row some[] = { ROW_STEP_64, ROW_RANGE_64, ROW_HIT_64, ROW_FALSE_64,
 					 ROW_WATCH_64 };
 	static const enum row thousand[] = { ROW_STEP_1000, ROW_RANGE_1000, ROW_HIT_1000,
