@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -122,6 +123,26 @@ static bool set_fast_conditions(struct session *s, char *rest)
 	s->tracer->ops->set_fast_conditions(s->tracer, on);
 	print(s, on ? "conditions that are often false are compiled into the program\n"
 		    : "conditions are evaluated by the server\n");
+	return true;
+}
+
+static bool show_fast_conditions(struct session *s, char *rest)
+{
+	char *word = strtok_r(NULL, " ", &rest), *end = word;
+	uint64_t addr = word ? strtoull(word, &end, 16) : 0;
+	struct inferior *inf = session_inferior(s);
+	struct point_way way;
+
+	if (!word || *end || strtok_r(NULL, " ", &rest)) {
+		print(s, "monitor show fast-conditions ADDR\n");
+		return false;
+	}
+	const struct target_point_ops *ops = inf ? inf->target->ops->points : NULL;
+	if (!ops || !ops->way || ops->way(inf->target, addr, &way) < 0)
+		print(s, "no breakpoint of a client's at %#" PRIx64 "\n", addr);
+	else
+		print(s, "breakpoint at %#" PRIx64 " %s%s%s, passed %" PRIu64 " times\n", addr,
+		      way.how, *way.why ? ": " : "", way.why, way.passed);
 	return true;
 }
 
@@ -296,6 +317,11 @@ static const struct {
 	{ "set fast-conditions", " <on|off>",
 	  "Compile conditions of breakpoints that are often false into the program (default on)",
 	  set_fast_conditions },
+	{ "show fast-conditions", " ADDR",
+	  "Whether the condition of the breakpoint at ADDR is compiled, if not why, and how often "
+	  "it was "
+	  "false",
+	  show_fast_conditions },
 	{ "go", "", "What is known of the Go program, how it was found, and what is missing",
 	  monitor_go },
 };
