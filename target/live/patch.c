@@ -553,15 +553,20 @@ static const char *decode(struct proc *p, uint64_t addr, struct patch *patch, st
 	return NULL;
 }
 
-static bool anybody_inside(struct proc *p, uint64_t addr, unsigned length)
+static const char *refused_by_registers(struct proc *p, uint64_t addr, unsigned length)
 {
+	enum { CODE_64 = 0x33 };
 	struct user_regs_struct *gp;
+
 	for (size_t i = 0; i < p->count; i++) {
-		if (p->tasks[i]->state == TASK_STOPPED && task_gp(p->tasks[i], &gp) == 0 &&
-		    gp->rip > addr && gp->rip - addr < length)
-			return true;
+		if (p->tasks[i]->state != TASK_STOPPED || task_gp(p->tasks[i], &gp) < 0)
+			continue;
+		if (gp->cs != CODE_64)
+			return "a thread does not run 64-bit code";
+		if (gp->rip > addr && gp->rip - addr < length)
+			return "a thread is in the middle of the instruction there";
 	}
-	return false;
+	return NULL;
 }
 
 static int copy_conditions(const struct swpoint *from, struct patch *to)
@@ -619,8 +624,8 @@ static const char *make(struct proc *p, struct swpoint *point, bool *ret_holds)
 	why = refused_code(p, point->addr);
 	if (!why)
 		why = decode(p, point->addr, patch, &insn);
-	if (!why && anybody_inside(p, point->addr, insn.length))
-		why = "a thread is in the middle of the instruction there";
+	if (!why)
+		why = refused_by_registers(p, point->addr, insn.length);
 	if (why)
 		return why;
 	make_room(s, point->addr);
