@@ -68,6 +68,8 @@ def whole_session(here, url, program, folder):
 
 @pytest.mark.parametrize("way", ["tcp", "unix"])
 def test_session(lldb, platform, programs, tmp_path, way):
+    if way == "unix" and lldb.version < 21:
+        pytest.skip("its URL of a debug server on a Unix socket names no file")
     listen = f"unix://{tmp_path}/s" if way == "unix" else "127.0.0.1:0"
     server, place = platform(listen=listen, env={"TMPDIR": str(tmp_path)})
     url = f"unix-connect://{place}" if way == "unix" else f"connect://127.0.0.1:{place}"
