@@ -54,7 +54,8 @@ class DelveError(Exception):
 class Dlv:
     """One headless Delve. backend: lldb, served by the server under test, or native."""
 
-    def __init__(self, name, verb, *words, backend="lldb", mode="lldb-server", options=(), args=(), cwd=None, stdin=subprocess.DEVNULL, listens=True, port=0):
+    def __init__(self, name, verb, *words, backend="lldb", mode="lldb-server", options=(), args=(), cwd=None, stdin=subprocess.DEVNULL, listens=True, port=0,
+                 server=None):
         self.home = tempfile.mkdtemp(prefix="dlv-home-")
         self.port = port        # of its own choice, and said, if zero
         env = dict(os.environ, HOME=self.home)
@@ -63,7 +64,7 @@ class Dlv:
             env["DELVE_DEBUGSERVER_PATH"] = where.server_path()
         elif backend == "lldb":
             link = pathlib.Path(self.home, "lldb-server")
-            link.symlink_to(where.server_path())
+            link.symlink_to(server or where.server_path())
             env["PATH"] = f"{self.home}:{env['PATH']}"
         command = [where.tool(name), verb, "--headless", "--api-version=2", f"--listen=127.0.0.1:{port}", "--check-go-version=false",
                    f"--backend={backend}", *options, *map(str, words), *(["--", *map(str, args)] if args else [])]
