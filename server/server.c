@@ -36,6 +36,7 @@ struct life {
 	bool ending;
 	bool join; /* ending because the last debuggee is gone or was let go by the client */
 	int exit_code;
+	int end_signal;  /* ending because of it; 0: not */
 	pid_t tty_group; /* in the foreground of our terminal when we started; 0: no terminal */
 };
 
@@ -128,7 +129,22 @@ static void on_end_signal(void *ctx, int signo)
 	log_debug(LOG_LOOP, "signal %d: ending", signo);
 	signals_deadline(END_WITHIN_MS, EXIT_ENDED);
 	l->join = false;
+	l->end_signal = signo;
 	stop_now(l, EXIT_ENDED);
+}
+
+/* lldb tells its user what its server died of, and lldb-server dies of the signal itself. */
+static void die_as_lldb_server(const struct life *l)
+{
+	sigset_t just;
+
+	if (!l->end_signal || l->base.opt->as == AS_GDBSERVER)
+		return;
+	sigemptyset(&just);
+	sigaddset(&just, l->end_signal);
+	signal(l->end_signal, SIG_DFL);
+	raise(l->end_signal);
+	sigprocmask(SIG_UNBLOCK, &just, NULL);
 }
 
 bool server_is_called(const struct server *srv)
@@ -460,5 +476,6 @@ int server_run(const struct options *opt)
 	wait_for_children(&l);
 	return_terminal(&l);
 	signals_deadline(0, 0);
+	die_as_lldb_server(&l);
 	return code;
 }

@@ -260,6 +260,21 @@ def test_what_is_said_readable_can_be_read(serve, programs):
 
 
 @pytest.mark.stopgo_only("lldb-server's command line")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_signal_that_ended_it_is_told(serve, programs, name):
+    """lldb says what its server died of; what was started has gone before."""
+    ours, theirs = socket.socketpair()
+    server = lldb_server(serve, f"--fd={theirs.fileno()}", "--", programs.c("counter"), pass_fds=[theirs.fileno()])
+    theirs.close()
+    client = rsp.Rsp(connected=ours)
+    pid = int(re.search(rb"thread:([0-9a-f]+)", ask_for_process(client)).group(1), 16)
+    os.kill(server.pid, getattr(signal, name))
+    assert server.wait_exit() == -getattr(signal, name)
+    assert not process.is_alive(pid)
+    client.close()
+
+
+@pytest.mark.stopgo_only("lldb-server's command line")
 def test_process_ends_while_a_thread_is_held(serve, programs):
     """The end of the process is told, not that nobody is left to run."""
     for _ in range(5):
