@@ -32,7 +32,8 @@ struct life {
 	struct watch news; /* the tracer's */
 	struct timer grace;
 	struct timer linger;
-	bool extended; /* a client said '!' */
+	struct timer rest; /* the client has been silent for a while and nobody runs */
+	bool extended;     /* a client said '!' */
 	bool ending;
 	bool join; /* ending because the last debuggee is gone or was let go by the client */
 	int exit_code;
@@ -188,6 +189,23 @@ static void run_unattended(struct life *l)
 		server_inferior_gone(&l->base);
 }
 
+static void on_rest(void *ctx)
+{
+	struct life *l = ctx;
+
+	if (l->base.session && !session_is_running(l->base.session) && l->base.tracer->ops->rest)
+		l->base.tracer->ops->rest(l->base.tracer);
+}
+
+/* A client that is at it again within the time costs nobody a call. */
+static void rest_later(struct life *l)
+{
+	enum { REST_MS = 20 };
+
+	if (!l->rest.loop && l->base.session)
+		timer_start(l->base.loop, &l->rest, REST_MS, on_rest, l);
+}
+
 static void on_news(void *ctx, unsigned events _unused_)
 {
 	struct life *l = ctx;
@@ -197,6 +215,7 @@ static void on_news(void *ctx, unsigned events _unused_)
 		session_events(l->base.session);
 	else
 		run_unattended(l);
+	rest_later(l);
 }
 
 static void run_on(struct life *l, bool launched_too)
@@ -220,6 +239,7 @@ static void on_packet(void *ctx, uint8_t *body, size_t len)
 {
 	struct life *l = ctx;
 	session_packet(l->base.session, body, len);
+	rest_later(l);
 }
 
 static void on_interrupt(void *ctx)
@@ -243,6 +263,7 @@ static void wind_up(struct life *l, enum session_on_loss *ret_how, bool *ret_run
 	conn_free(l->conn);
 	l->conn = NULL;
 	timer_stop(&l->linger);
+	timer_stop(&l->rest);
 }
 
 static void wait_for_another(struct life *l, bool running)
@@ -439,6 +460,7 @@ static void finish(struct life *l)
 	watch_stop(&l->news);
 	timer_stop(&l->grace);
 	timer_stop(&l->linger);
+	timer_stop(&l->rest);
 	session_free(l->base.session);
 	l->base.session = NULL;
 	inferiors_forget_client(&l->inferiors, l->base.tracer);

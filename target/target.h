@@ -276,6 +276,11 @@ struct tracer_ops {
 	void (*set_program_signals)(struct tracer *tr, const sigset_t *set);
 	/* Conditions of breakpoints that are often false are compiled into the program, where that is safe. NULL: never. */
 	void (*set_fast_conditions)(struct tracer *tr, bool on);
+	/*
+	 * Everybody has stood still for a while: what is not as without us is put right until the next resume, as nobody could if the server
+	 * were killed now. NULL: there is nothing.
+	 */
+	void (*rest)(struct tracer *tr);
 	/* Walks the targets; NULL begins and ends. */
 	struct target *(*next_target)(struct tracer *tr, struct target *after);
 	/* Detaches from what was attached, kills what was launched. */

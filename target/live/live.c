@@ -180,6 +180,43 @@ static struct target *next_target(struct tracer *tr, struct target *after)
 	return p ? &p->base : NULL;
 }
 
+/* So many are taken out and put back within a few milliseconds. */
+enum { REST_POINTS_MAX = 4096 };
+
+static void rest_task(struct task *task)
+{
+	siginfo_t si;
+
+	if (task->state != TASK_STOPPED)
+		return;
+	(void)task_flush(task);
+	/* The kernel forgets that it stepped only when it is started otherwise; nothing is executed. */
+	if (task->stepping && !task->in_kernel && !task->vforking && !task->stop_signo &&
+	    pt_get_siginfo(task->tid, &si) == 0 && task_leave_kernel(task) == 0) {
+		task->stepping = false;
+		(void)pt_set_siginfo(task->tid, &si);
+	}
+	if (task->dregs_used) {
+		task_clear_dregs(task);
+		task->dregs_stale = true;
+	}
+}
+
+static void live_rest(struct tracer *tr)
+{
+	struct live *live = live_of(tr);
+
+	if (live->running || live->marked_len)
+		return;
+	for (struct proc *p = live->procs; p; p = p->next) {
+		if (p->gone || !p->space || p->space->sw.count > REST_POINTS_MAX)
+			continue;
+		for (size_t i = 0; i < p->count; i++)
+			rest_task(p->tasks[i]);
+		space_lift(p->space);
+	}
+}
+
 static void live_free(struct tracer *tr)
 {
 	struct live *live = live_of(tr);
@@ -219,6 +256,7 @@ static const struct tracer_ops tracer_ops = {
 	.set_pass_signals = set_pass,
 	.set_program_signals = set_program,
 	.set_fast_conditions = set_fast,
+	.rest = live_rest,
 	.next_target = next_target,
 	.free = live_free,
 };

@@ -145,6 +145,8 @@ def cut(actor, serve, messages, count, offset, by_reset, wait_for_answer):
     """A session that ends after `count` messages and `offset` bytes of the next."""
     server = serve.attach(actor.pid)
     replay = Replay(server.port)
+    # Who has spoken and gone before he was let in is nobody's: he is not served.
+    server.err.find("Remote debugging from", LIMIT)
     replay.say(messages, count)
     if wait_for_answer and count:
         running = messages[count - 1][0].startswith(b"$vCont;")

@@ -9,7 +9,7 @@ import pytest
 from driver import GONE, Driver
 from harness import process, wait
 from harness.server import Stopgo
-from stage import LIMIT, GoPuppet, Puppet, Seed, thread_of, times, wait_gone
+from stage import LIMIT, Client, GoPuppet, Puppet, Seed, thread_of, times, wait_gone
 
 pytestmark = pytest.mark.stopgo_only("gdbserver leaves its breakpoints where they are")
 
@@ -131,3 +131,49 @@ def test_nobody_connected(made, programs, serve, name):
         server.signal(number)
         assert wait_gone(server) == (0 if name in ORDERLY else -number)
         actor.assert_untouched()
+
+
+@pytest.mark.parametrize("program", PUPPETS)
+def test_sigkill_while_stopped(made, programs, serve, program):
+    """Nobody can do anything any more: a program that has stood still for a moment is clean before."""
+    actor = made.add(PUPPETS[program](programs))
+    seed = Seed()
+    for _ in range(times(12)):
+        server = serve.attach(actor.pid, options=("--once",))
+        driver = made.add(Driver(server.port, actor, seed))
+        driver.begin()
+        driver.drive(time.monotonic() + 0.05)
+        wait.until(lambda: not process.changed_text(actor.pid), "clean code", LIMIT)
+        time.sleep(0.05)
+        server.signal(signal.SIGKILL)
+        server.wait_exit(LIMIT)
+        driver.close()
+        actor.assert_untouched()
+        server.close()
+
+
+def test_a_stop_is_the_same_after_a_rest(made, programs, serve):
+    """Breakpoints that were out for a while are in again, and are told as before."""
+    actor = made.add(Puppet(programs))
+    server = serve.attach(actor.pid)
+    client = made.add(Client(server.port))
+    first = client.begin()
+    client.insert(actor.at["odd"])
+    client.insert(actor.at["watched"], kind=2, length=8)
+    client.go_on(first)
+    kinds = set()
+    for turn in range(80):
+        reply = client.stop_reply()
+        kinds |= {word for word in (b"swbreak", b"watch") if word in reply}
+        wait.until(lambda: not process.changed_text(actor.pid), "clean code", LIMIT)
+        assert client.ask(f"m{actor.at['odd']:x},1") == b"67"       # the address size prefix
+        if b"swbreak" in reply:
+            client.step_over(thread_of(reply), actor.at["odd"])
+        client.go()
+        if turn > 10 and len(kinds) == 2:
+            break
+    client.stop_reply()
+    client.ok(f"D;{actor.pid:x}")
+    client.close()
+    assert kinds == {b"swbreak", b"watch"}
+    actor.assert_untouched()
