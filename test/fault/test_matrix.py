@@ -129,17 +129,22 @@ class Case:
         self.event.happen(self.actor)
         reply = first
         for _ in range(8):
-            if reply[:1] != b"T":
+            if reply[:1] in (b"W", b"X"):
                 self.reply = reply
                 return True
-            number, one = signal_of(reply), thread_of(reply)
-            self.client.go(f"vCont;S{number}:{one};c" if number else f"vCont;s:{one};c")
+            if reply[:1] == b"E":       # the thread that stopped is no more: another one's exec has ended it
+                number, one, rest = "", "", "vCont;c"
+            else:
+                number, one, rest = signal_of(reply), thread_of(reply), ""
+            self.client.go(rest or f"vCont;S{number}:{one};c" if number else f"vCont;s:{one};c")
             try:
                 reply = self.client.stop_reply(0.05)
             except wait.TimedOut:
                 reply = self.client.halt()
         if reply[:1] == b"T":
             self.client.go_on(reply)
+        elif reply[:1] == b"E":
+            self.client.go()
         else:
             self.reply = reply
         return True
