@@ -205,3 +205,70 @@ void task_debug_reg_hit(struct task *task, bool stepped)
 	else
 		task_go(task); /* of a point that was taken out meanwhile */
 }
+
+/* The instruction that was stepped, prefixes left out. False: it cannot be read. */
+static bool stepped_insn(struct task *task, size_t *ret_prefixes, uint8_t *ret_opcode)
+{
+	uint8_t insn[4];
+	size_t got = 0, at = 0;
+
+	if (space_read_raw(task->proc->space, task->step_rip, insn, sizeof(insn), &got) < 0)
+		return false;
+	while (at < got && (insn[at] == 0x66 || insn[at] == 0xf3 || insn[at] == 0xf2 ||
+			    (insn[at] & 0xf0) == 0x40))
+		at++;
+	if (at == got)
+		return false;
+	*ret_prefixes = at;
+	*ret_opcode = insn[at];
+	return true;
+}
+
+/* popf, iret and the system call that returns from a signal handler set flags as the program wants them. */
+static bool may_set_trap_flag(uint8_t opcode)
+{
+	return opcode == 0x9d || opcode == 0xcf || opcode == 0x0f;
+}
+
+/* pushf has pushed the flag that stepped it. */
+static void clean_pushed(struct task *task, uint64_t sp)
+{
+	struct space *space = task->proc->space;
+	uint16_t flags;
+	size_t got = 0;
+
+	if (space_read_raw(space, sp, &flags, sizeof(flags), &got) < 0 || got < sizeof(flags) ||
+	    !(flags & TRAP_FLAG))
+		return;
+	flags &= (uint16_t)~TRAP_FLAG;
+	int r = space_write_raw(space, sp, &flags, sizeof(flags));
+	if (r < 0)
+		log_debug(LOG_POINTS, "the trap flag stays on the stack of %d: %s", task->tid,
+			  strerror(-r));
+}
+
+/*
+ * Linux hides the flag it steps with, but not from pushf; and in steps behind one of popf it takes it for the program's own
+ * (arch/x86/kernel/step.c: TIF_SINGLESTEP is still set, TIF_FORCED_TF is not), which would trap when it runs on.
+ */
+void task_hide_trap_flag(struct task *task)
+{
+	struct user_regs_struct *gp;
+	size_t prefixes;
+	uint8_t opcode;
+
+	if (!task->step_rip || task_gp(task, &gp) < 0)
+		return;
+	uint64_t pushed = task->step_rsp - gp->rsp, len = gp->rip - task->step_rip;
+	bool may_be_pushf = (pushed == 8 || pushed == 2) && len >= 1 && len <= 4;
+	bool shows = gp->eflags & TRAP_FLAG;
+
+	if ((!may_be_pushf && !shows) || !stepped_insn(task, &prefixes, &opcode))
+		return;
+	if (may_be_pushf && opcode == 0x9c && len == prefixes + 1)
+		clean_pushed(task, gp->rsp);
+	if (shows && !may_set_trap_flag(opcode)) {
+		gp->eflags &= ~(uint64_t)TRAP_FLAG;
+		task_gp_changed(task);
+	}
+}

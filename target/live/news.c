@@ -169,6 +169,8 @@ static void task_stopped(struct task *task, struct news news)
 		task_restart_step(task);
 		return;
 	}
+	if (news.kind == NEWS_STEP && task->stepping)
+		task_hide_trap_flag(task);
 	if (task->over.kind != OVER_NONE && over_news(task, &news))
 		return;
 	if (patch_news(task, &news))
@@ -182,9 +184,11 @@ static void task_stopped(struct task *task, struct news news)
 		break;
 	case NEWS_STEP:
 		task->pstop = news.value ? PSTOP_SIGNAL : PSTOP_EVENT;
-		if (!task->stepping)
+		if (!task->stepping) {
 			signal_stop(task, SIGTRAP); /* the program set the trap flag itself */
-		else if (task->dregs_used)
+			break;
+		}
+		if (task->dregs_used)
 			task_debug_reg_hit(task, true);
 		else
 			task_stepped(task);

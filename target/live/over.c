@@ -225,8 +225,6 @@ static void start_it(struct task *task, enum task_start how)
 static bool must_be_stepped(struct task *task, const struct over_plan *plan,
 			    const struct user_regs_struct *gp)
 {
-	enum { TRAP_FLAG = 0x100 };
-
 	/* A step is over when the instruction is done, and a signal that waits is delivered then. */
 	if (task->how.action != RESUME_CONT || task->deferred)
 		return true;

@@ -296,6 +296,15 @@ static int start(pid_t tid, enum task_start how, int signo)
 	return -EINVAL;
 }
 
+static void note_step(struct task *task)
+{
+	struct user_regs_struct *gp;
+	bool known = task_gp(task, &gp) == 0 && !(gp->eflags & TRAP_FLAG);
+
+	task->step_rip = known ? gp->rip : 0;
+	task->step_rsp = known ? gp->rsp : 0;
+}
+
 void task_start(struct task *task, enum task_start how, int signo)
 {
 	struct live *live = task->proc->live;
@@ -303,8 +312,10 @@ void task_start(struct task *task, enum task_start how, int signo)
 	if (!live->attending && !live->stopping)
 		live_listen(live);
 	(void)task_flush(task); /* fails only when it has been killed */
-	if (how == START_STEP)
+	if (how == START_STEP) {
 		task_forget_hit(task);
+		note_step(task);
+	}
 	int r = start(task->tid, how, signo);
 	/* ESRCH: killed while it was stopped. Its status is on the way, so it counts as running. */
 	if (r < 0 && r != -ESRCH)

@@ -24,6 +24,8 @@
 #include "target/x86/dregs.h"
 #include "target/x86/insn.h"
 
+enum { TRAP_FLAG = 1 << 8 }; /* in eflags */
+
 enum task_state {
 	TASK_NEW, /* seized by the kernel on our behalf, its first stop is awaited */
 	TASK_RUNNING,
@@ -62,7 +64,7 @@ struct deferred_signal {
 	siginfo_t info;
 	bool have_info; /* else the kernel makes one up */
 	bool sent;      /* on its way; passed when it arrives */
-	bool untold;    /* ... unless the client wants to hear of it, which it could not when it came */
+	bool untold; /* ... unless the client wants to hear of it, which it could not when it came */
 	struct deferred_signal *next;
 };
 
@@ -73,9 +75,10 @@ struct task {
 	struct proc *proc;
 	enum task_state state;
 	enum task_pstop pstop;
-	int stop_signo;        /* PSTOP_SIGNAL: what is about to be delivered */
+	int stop_signo; /* PSTOP_SIGNAL: what is about to be delivered */
 	bool fresh; /* stopped by news that nobody has drawn conclusions from yet: the kernel alone knows why and where */
-	const struct user_regs_struct *away; /* it makes a system call for us: what it is to get back */
+	const struct user_regs_struct
+		*away;         /* it makes a system call for us: what it is to get back */
 	bool interrupt_sent;   /* a PTRACE_INTERRUPT of ours may still be on its way */
 	bool interrupt_wanted; /* the client asked for it */
 	bool interrupt_any;    /* ... of whichever thread: should this one end first, of another */
@@ -85,6 +88,8 @@ struct task {
 	bool put_off;  /* runs again when the news of this round has been collected */
 	bool queued;   /* in the tracer's event queue */
 	bool stepping; /* last restarted by PTRACE_SINGLESTEP */
+	uint64_t step_rip,
+		step_rsp; /* ... from there; step_rip 0: the program traps by itself, or it is not known */
 	bool in_kernel; /* stands inside a system call: a step ends on the way out of it, nothing executed */
 	bool defies_stop; /* its client has it run although its process is in a job-control stop */
 	bool stop_taken; /* it ran on behalf of us in a job-control stop, which it is to go back to */
@@ -297,6 +302,8 @@ int live_next_untold(struct tracer *tr, struct target_event *ret);
 void live_push_back(struct tracer *tr, const struct target_event *ev);
 void live_queue(struct task *task);
 
+/* hits.c: a step is over: the trap flag that stepped it is neither in what it pushed nor in the program's flags */
+void task_hide_trap_flag(struct task *task);
 /* hits.c: the task stands in the SIGTRAP of an int3, or of a debug register (stepped: or of a step) */
 void task_int3_hit(struct task *task);
 void task_debug_reg_hit(struct task *task, bool stepped);

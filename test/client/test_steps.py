@@ -215,3 +215,20 @@ def test_range_stepping_is_used(at_main, programs):
     for _ in range(8):
         gdb.step("next", func="loop")
     gdb.kill()
+
+
+@pytest.mark.quick
+@pytest.mark.peer_fails("what steps a pushf is the trap flag, which is pushed with the others")
+def test_flags_that_are_pushed_while_stepping(session, programs):
+    """The program sees none of what steps it: not in what it pushes, and not when it takes its flags back."""
+    gdb, _ = session(programs.c("flags"))
+    for label, back in (("pushed", "popped"), ("pushed_short", "popped_short"), ("taken", "taken_back")):
+        gdb.run_to(label)
+        end = gdb.addr(f"&{back}")
+        while gdb.addr("$pc") != end:
+            gdb.step("stepi")
+    gdb.run_to("by_range")
+    gdb.step("next")
+    gdb.step("next")
+    gdb.cont()
+    gdb.expect_exit(0)
