@@ -38,6 +38,18 @@ static bool take_selected(struct session *s, struct args *a, struct threadid *re
 	return false;
 }
 
+/*
+ * gdb looks at no answer to Hg. What it writes next is for this process, although its thread has ended: it must not go to the
+ * one that was chosen before.
+ */
+static void select_process_of(struct session *s, struct threadid id)
+{
+	if (session_is_lldb(s) || id.pid <= 0 || id.pid == s->general.pid ||
+	    !inferiors_by_pid(s->inferiors, id.pid))
+		return;
+	s->general = (struct threadid){ .pid = id.pid, .tid = THREADID_ANY };
+}
+
 /* Hg: also chooses the process that memory, breakpoints and auxv mean. */
 void on_select_general(struct session *s, struct args *a)
 {
@@ -45,8 +57,10 @@ void on_select_general(struct session *s, struct args *a)
 	struct inferior *inf;
 	int64_t found;
 
-	if (!take_selected(s, a, &id, &inf, &found))
+	if (!take_selected(s, a, &id, &inf, &found)) {
+		select_process_of(s, id);
 		return;
+	}
 	s->general = session_id(inf, found);
 	reply_ok(&s->reply);
 }
