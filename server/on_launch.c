@@ -432,7 +432,9 @@ void launch_attach(struct session *s, pid_t pid)
 	if (!inf) {
 		session_error(s, ENOMEM);
 	} else if (s->non_stop) {
-		stop_each(s, inf);
+		/* gdb asks for the stop when it has learned which registers there are: told before, it makes nothing of them. */
+		if (session_is_lldb(s))
+			stop_each(s, inf);
 		reply_ok(&s->reply);
 	} else {
 		s->tracer->ops->stop_all(s->tracer);
