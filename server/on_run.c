@@ -66,6 +66,12 @@ void on_vcont(struct session *s, struct args *a)
 {
 	struct actions list = { 0 };
 
+	/* In non-stop gdb stops threads of a process whose end it has yet to hear of. */
+	if (!session_inferior(s) && (!s->non_stop || session_is_lldb(s))) {
+		*a = args_of(NULL, 0);
+		session_error(s, 1);
+		return;
+	}
 	args_skip(a, ';');
 	int r = args_ok(a) ? actions_parse(s, &list, a) : -EINVAL;
 	if (r == -EOPNOTSUPP)

@@ -182,7 +182,7 @@ static const struct packet_def packets[] = {
 	{ "vAttachName",                on_attach_name,           ANY,     TRACER,  NULL,                      NULL,                NULL },
 	{ "vAttachOrWait",              on_attach_or_wait,        ANY,     TRACER,  NULL,                      NULL,                NULL },
 	{ "vAttachWait",                on_attach_wait,           ANY,     TRACER,  NULL,                      NULL,                NULL },
-	{ "vCont",                      on_vcont,                 PROCESS, RUN,     NULL,                      NULL,                has_vcont },
+	{ "vCont",                      on_vcont,                 ANY,     RUN,     NULL,                      NULL,                has_vcont },
 	{ "vCont?",                     on_vcont_query,           ANY,     TRACER,  "vContSupported+",         said_vcont,          has_vcont },
 	{ "vCtrlC",                     on_ctrl_c,                ANY,     TRACER,  NULL,                      NULL,                NULL },
 	{ "vFile",                      on_file,                  ANY,     0,       NULL,                      NULL,                NULL },

@@ -314,8 +314,8 @@ void resume_threads(struct session *s, struct actions *list)
 	}
 	for (size_t i = 0; i < list->count; i++) {
 		if (resolve(s, &list->at[i].who) < 0) {
-			/* A thread that has just ended must not make lldb's or Delve's resume fail. */
-			if (session_is_lldb(s))
+			/* One that has just ended must fail no resume of lldb's or Delve's; in non-stop gdb has yet to hear of it. */
+			if (session_is_lldb(s) || s->non_stop)
 				continue;
 			session_error(s, 1);
 			return;
