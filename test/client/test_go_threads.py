@@ -170,11 +170,11 @@ def test_backtraces_of_parked_goroutines_in_gdb(serve, new_gdb, programs, debugg
     gdb.detach()
 
 
-@pytest.mark.quick
 @pytest.mark.gdbs("gdb13")
-def test_a_busy_program_stopped_again_and_again(serve, new_gdb, programs, debuggee):
-    """Goroutines start and end, the collector runs: each list is complete and agrees with itself."""
-    program = built(programs, where.newest_go(), "plain")
+@pytest.mark.parametrize("mode", [pytest.param("plain", marks=pytest.mark.quick), "cgo"])
+def test_a_busy_program_stopped_again_and_again(serve, new_gdb, programs, debuggee, mode):
+    """Goroutines start and end, the collector runs, C threads do their own: each list is complete and agrees with itself."""
+    program = built(programs, where.newest_go(), mode)
     running, _ = states_of(debuggee, program)
     running.tell("busy 20\n")
     assert running.readline().startswith("busy")
@@ -187,6 +187,7 @@ def test_a_busy_program_stopped_again_and_again(serve, new_gdb, programs, debugg
         assert len(ids) == len(set(ids))
         goroutines = {goid for goid in ids if goid < 1 << 30}
         assert goroutines == set(server_list(gdb, ""))
+        assert {int(tid) for tid in os.listdir(f"/proc/{running.pid}/task")} == os_threads(gdb, ids)
         assert 1 in goroutines and len(goroutines) >= 20
         assert str(stop.thread) in {str(number) for number in gdb.threads()}
     gdb.detach()
