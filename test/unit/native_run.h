@@ -21,7 +21,7 @@
 #include "target/x86/native.h"
 #include "target/x86/regs.h"
 
-#define NATIVE_CODE_AT  UINT64_C(0x6a0000000)
+#define NATIVE_CODE_AT  UINT64_C(0x61000000)
 #define NATIVE_STUB_AT  (NATIVE_CODE_AT + 0x1000)
 #define NATIVE_COUNT_AT (NATIVE_CODE_AT + 0x2000)
 #define NATIVE_DATA_AT \
