@@ -287,3 +287,20 @@ def test_lldb(lldb, programs):
     assert seen[0].startswith("breakpoint 1.1 in main")
     assert "of the server, add at" in seen[2] and seen[3] == "6"
     assert seen[-2] == "exited 3"
+
+
+@pytest.mark.stopgo_only("its output is the server's")
+def test_dprintf_of_an_agent(serve, new_gdb, programs):
+    """gdb's own way to print without a stop: thousands of hits, every line, no packet but the first and the last."""
+    program = programs.c("threads")
+    server = serve.launch(program, "4", "500")
+    gdb = new_gdb(program)
+    gdb.cli("set dprintf-style agent")
+    gdb.connect(server)
+    gdb.run_to("main")
+    gdb.cli('dprintf work,"%d did %d\\n", index, call')
+    gdb.cont()
+    gdb.expect_exit(0)
+    said = re.findall(r"^(\d) did (\d+)$", server.out.rest(), re.M)
+    assert len(said) == 2000 and all(sorted(int(call) for i, call in said if i == str(index)) == list(range(500))
+                                     for index in range(4))
