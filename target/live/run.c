@@ -622,8 +622,9 @@ void live_commit(struct tracer *tr, bool pending_first)
 	if (live->attending)
 		live_attend(live);
 	live->attending = false;
+	/* When nobody stands either they have all been killed, and their end is about to be heard of. */
 	if (pending_first && !live->resumed_count && !live->queue_len && !live->told_len &&
-	    live->procs)
+	    live->procs && anybody_stands(live->procs))
 		live_tell(live, live->procs, live->procs->base.pid,
 			  (struct stop){ .kind = STOP_NO_RESUMED });
 }
