@@ -388,7 +388,9 @@ static int way(struct target *t, uint64_t addr, struct point_way *ret)
 	struct proc *p = proc_of(t);
 	struct swpoint *point = p->gone ? NULL : swpoints_find(&p->space->sw, addr);
 
-	if (!point || !swpoint_needed(point))
+	/* gdb takes its breakpoints out at each stop: they are there until something runs. */
+	bool was = point && point->inserted && point->condition_count;
+	if (!was && (!point || !swpoint_needed(point)))
 		return -ENOENT;
 	*ret = (struct point_way){ .how = point->jump_len ? "compiled into the program" : "traps",
 				   .why = point->jump_len || !point->why ? "" : point->why,
