@@ -51,25 +51,17 @@ void task_pass_point(struct task *task, uint64_t pc)
 	task->pass_pc = pc;
 }
 
-static bool point_wanted(struct proc *p, enum point_kind kind, uint64_t addr)
+/* The breakpoints that asked for the event that is pending may have been removed since: what is told is what those that stay ask. */
+static bool nobody_asks(struct task *task)
 {
-	if (kind == POINT_SW) {
-		struct swpoint *point = swpoints_find(&p->space->sw, addr);
-		return point && swpoint_needed(point);
-	}
-	return dregs_covers(&p->dregs, kind == POINT_HW, addr);
-}
+	struct stop *stop = &task->pending;
+	const struct swpoint *point = swpoints_find(&task->proc->space->sw, task->pending_pc);
 
-/* Only a numbered point asked for the event that is pending, and it has been removed. */
-static bool number_gone(const struct task *task)
-{
-	const struct stop *stop = &task->pending;
-	const struct swpoint *point;
-
-	if (!stop->number || stop->internal || !stop->unasked)
-		return false;
-	point = swpoints_find(&task->proc->space->sw, task->pending_pc);
-	return !point || !swpoint_number(point, stop->number);
+	stop->internal = stop->internal && point && point->internal;
+	stop->unasked = stop->unasked || !point || !point->wanted;
+	if (!point || !swpoint_number(point, stop->number))
+		stop->number = 0;
+	return !stop->internal && stop->unasked && !stop->number;
 }
 
 static bool holds_signals(const struct task *task)
@@ -150,19 +142,16 @@ bool task_pending_stale(struct task *task)
 	case STOP_SWBREAK:
 		if (task->pending.own)
 			return false;
-		if (number_gone(task))
-			break;
-		if (task_gp(task, &gp) == 0 && gp->rip == task->pending_pc &&
-		    point_wanted(task->proc, POINT_SW, task->pending_pc))
+		if (!nobody_asks(task) && task_gp(task, &gp) == 0 && gp->rip == task->pending_pc)
 			return false;
 		break;
 	case STOP_HWBREAK:
 		if (task_gp(task, &gp) == 0 && gp->rip == task->pending_pc &&
-		    point_wanted(task->proc, POINT_HW, task->pending_pc))
+		    dregs_covers(&task->proc->dregs, true, task->pending_pc))
 			return false;
 		break;
 	case STOP_WATCH:
-		if (point_wanted(task->proc, POINT_WRITE, task->pending.addr))
+		if (dregs_covers(&task->proc->dregs, false, task->pending.addr))
 			return false;
 		break;
 	case STOP_STEP:
