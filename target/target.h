@@ -274,7 +274,7 @@ struct tracer_ops {
 	 * nobody said so. Linux numbers. */
 	void (*set_pass_signals)(struct tracer *tr, const sigset_t *set);
 	void (*set_program_signals)(struct tracer *tr, const sigset_t *set);
-	/* Conditions of breakpoints that are often false are compiled into the program, where that is safe. NULL: never. */
+	/* Conditions of breakpoints that are often false are compiled into the program, where that is safe; off at first. NULL: never. */
 	void (*set_fast_conditions)(struct tracer *tr, bool on);
 	/*
 	 * Everybody has stood still for a while: what is not as without us is put right until the next resume, as nobody could if the server

@@ -157,7 +157,7 @@ static int let_run(struct link *l, int ms)
 	return e;
 }
 
-/* The server compiles what is often false into the program, unless it is told not to. */
+/* The server compiles what is often false into the program, when it is told to. */
 static int compiles(struct link *l, bool on)
 {
 	static const char text[] = "set fast-conditions ";

@@ -62,6 +62,7 @@ def test_each_passing_is_counted(made, programs, serve, threads, point):
     server = serve.attach(actor.pid)
     client = made.add(Client(server.port))
     reply = client.begin()
+    ask_monitor(client, "set fast-conditions on")
     seed = Seed()
     actor.at["mov"] = actor.at["syscall"] - 5
     addr = actor.at[point]
@@ -100,6 +101,7 @@ def test_each_hit_is_a_stop(made, programs, serve, threads):
     server = serve.attach(actor.pid)
     client = made.add(Client(server.port))
     reply = client.begin()
+    ask_monitor(client, "set fast-conditions on")
     addr = actor.at["call"]
     # The first thread's count of its rounds, which all of them look at; it may move on between two looks.
     place = actor.at["watched"]
@@ -159,6 +161,7 @@ def test_go(made, programs, serve):
     server = serve.attach(actor.pid)
     client = made.add(Client(server.port))
     reply = client.begin()
+    ask_monitor(client, "set fast-conditions on")
     seed = Seed()
     deep = behind_check(programs.go("gopuppet"), "main.deep")
     assert len(deep) > 1
