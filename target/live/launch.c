@@ -93,9 +93,12 @@ static void child_stdio(const struct launch *how, int error_fd)
 
 static _Noreturn void child(const struct launch *how, const char *line, int go_fd, int error_fd)
 {
+	ssize_t got;
 	char byte;
-	while (read(go_fd, &byte, 1) < 0 && errno == EINTR)
+	while ((got = read(go_fd, &byte, 1)) < 0 && errno == EINTR)
 		;
+	if (got != 1) /* our server ended before it could trace us */
+		_exit(127);
 
 	if (how->new_session)
 		setsid();
@@ -254,6 +257,8 @@ int live_launch(struct tracer *tr, const struct launch *how, struct target **ret
 				       pid, strerror(-r))
 			     : err_set(err, -ENOMEM, "no memory to start '%s'", how->argv[0]);
 	}
+	ssize_t told = write(go_write, "", 1);
+	(void)told; /* it is gone: its status says so */
 	close_fdp(&go_write);
 	if (how->stdio_fd[0] < 0 && !how->stdio[0] && !how->new_session && isatty(STDIN_FILENO)) {
 		/* Keys pressed in our terminal go to the program, as if it had been started there. */

@@ -445,7 +445,7 @@ def test_end_with_stderr_closed(fixed, made, programs):
         with pytest.raises((Closed, ConnectionError)):     # refusing a second client says so on stderr
             Rsp(int(port.rstrip(b"\0")))
         server.terminate()
-        assert server.wait(2) == 0
+        assert server.wait(wait.LIMIT) == -signal.SIGTERM     # as lldb-server
     finally:
         server.kill()
         server.wait()
@@ -586,7 +586,7 @@ def test_selftest():
 def test_doctor(running):
     made = running()
     status, out, _ = said("doctor", made.pid)
-    assert status == 0 and f"--attach :0 {made.pid}" in out
+    assert status == 0 and f"--attach localhost:2345 {made.pid}" in out
     assert process.tracer(made.pid) == 0
     assert said("doctor", 2)[0] == 3
     assert said("doctor", 4194304)[0] == 4

@@ -3,6 +3,7 @@
 Sources mark the lines that tests name with a comment `HERE: name`; line("threads.c", "name") finds them, so that no
 test holds a line number.
 """
+import contextlib
 import functools
 import os
 import pathlib
@@ -48,13 +49,20 @@ class Programs:
         """Where to build it before it gets its name: several runs may share the folder."""
         return self.folder / f"{name}.{os.getpid()}"
 
+    @staticmethod
+    def _finish(new, out):
+        """Whoever is first has made it: what runs already is not replaced."""
+        with contextlib.suppress(FileExistsError):
+            os.link(new, out)
+        os.unlink(new)
+
     def _once(self, name, command_of):
         """Build into `name` unless it is there; command_of(output path) is the compiler's command line."""
         out = self.folder / name
         if not out.exists():
             new = self._unfinished(name)
             self._run(command_of(new), cwd=where.ROOT)
-            os.rename(new, out)
+            self._finish(new, out)
         return str(out)
 
     def c(self, name, variant=""):
@@ -101,7 +109,7 @@ class Programs:
                        GOTOOLCHAIN="local", HOME=str(self.folder), GOPATH=str(self.folder / "gopath"), GOWORK="off")
             new = self._unfinished(out.name)
             self._run([go, "build", *flags, "-o", new, package], cwd=where.FIXTURES / name, env=env)
-            os.rename(new, out)
+            self._finish(new, out)
         return str(out)
 
     @staticmethod
