@@ -345,8 +345,10 @@ def as_nobody(port, hangs_up):
             s.settimeout(LIMIT)
             s.connect(("127.0.0.1", port))
             s.sendall(b"+$?#3f")
-            if not hangs_up:
-                os.write(writes, s.recv(100))
+            heard = b""
+            while not hangs_up and b"#" not in heard and (more := s.recv(100)):
+                heard += more
+            os.write(writes, heard)
         finally:
             os._exit(0)
     os.close(writes)
