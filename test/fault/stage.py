@@ -252,7 +252,9 @@ def signal_of(reply):
 
 def thread_of(reply):
     """The thread of a stop reply, as text."""
-    return re.search(rb"thread:([^;]+);", reply).group(1).decode()
+    match = re.search(rb"thread:([^;]+);", reply)
+    assert match, reply
+    return match.group(1).decode()
 
 
 def wait_gone(server, limit=2.0):
