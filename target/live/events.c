@@ -5,20 +5,33 @@
 
 #include "target/live/task.h"
 
+bool live_room_to_tell(struct live *live)
+{
+	size_t count = HASH_COUNT(live->tasks), cap = count + count / 2 + 16;
+
+	if (live->queue_cap < count) {
+		struct task **queue = realloc(live->queue, cap * sizeof(*queue));
+		if (!queue)
+			return false;
+		live->queue = queue;
+		live->queue_cap = cap;
+	}
+	if (live->told_cap < count) {
+		struct target_event *told = realloc(live->told, cap * sizeof(*told));
+		if (!told)
+			return false;
+		live->told = told;
+		live->told_cap = cap;
+	}
+	return true;
+}
+
 void live_queue(struct task *task)
 {
 	struct live *live = task->proc->live;
 	if (task->queued)
 		return;
-	if (live->queue_len == live->queue_cap) {
-		size_t cap = live->queue_cap ? live->queue_cap * 2 : 64;
-		struct task **queue = realloc(live->queue, cap * sizeof(*queue));
-		if (!queue)
-			return; /* it stays pending and is queued at its next resume */
-		live->queue = queue;
-		live->queue_cap = cap;
-	}
-	live->queue[live->queue_len++] = task;
+	live->queue[live->queue_len++] = task; /* each task was given its place when it was added */
 	task->queued = true;
 }
 

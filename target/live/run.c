@@ -418,7 +418,8 @@ void task_go(struct task *task)
 
 void live_release(struct live *live, bool hidden_only)
 {
-	_cleanup_free_ pid_t *tids = NULL;
+	pid_t few[128], *tids = few;
+	_cleanup_free_ pid_t *many = NULL;
 	size_t count = 0, len = 0;
 
 	if (live->stopping)
@@ -428,7 +429,9 @@ void live_release(struct live *live, bool hidden_only)
 		count += !hidden_only || p->hidden ? p->count : 0;
 	if (!count)
 		return;
-	tids = calloc(count, sizeof(*tids)); /* starting one may remove others */
+	/* Starting one may remove others. */
+	if (count > ARRAY_SIZE(few))
+		tids = many = calloc(count, sizeof(*tids));
 	for (struct proc *p = live->procs; p && tids; p = p->next) {
 		for (size_t i = 0; (!hidden_only || p->hidden) && i < p->count; i++)
 			tids[len++] = p->tasks[i]->tid;

@@ -146,6 +146,11 @@ struct task *task_add(struct proc *p, pid_t tid, enum task_state state)
 		free(task);
 		return NULL;
 	}
+	if (!live_room_to_tell(p->live)) {
+		HASH_DEL(p->live->tasks, task);
+		free(task);
+		return NULL;
+	}
 	task->proc = p;
 	task->state = TASK_STOPPED;
 	task_set_state(task, state);

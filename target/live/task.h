@@ -301,6 +301,8 @@ int live_next_event(struct tracer *tr, struct target_event *ret);
 int live_next_untold(struct tracer *tr, struct target_event *ret);
 void live_push_back(struct tracer *tr, const struct target_event *ev);
 void live_queue(struct task *task);
+/* For one event of each task, so that none gets lost when memory is short. */
+bool live_room_to_tell(struct live *live);
 
 /* hits.c: a step is over: the trap flag that stepped it is neither in what it pushed nor in the program's flags */
 void task_hide_trap_flag(struct task *task);
