@@ -249,6 +249,8 @@ static bool slot_start(struct task *task, struct over_plan *plan, struct user_re
 	insn_enter(copy, gp, &task->over.entered);
 	task_gp_changed(task);
 	start_it(task, !runs ? START_STEP : task_wants_syscalls(task) ? START_SYSCALL : START_CONT);
+	if (runs) /* no stop of its own follows */
+		task_interrupt_again(task);
 	return true;
 }
 

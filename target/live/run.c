@@ -285,6 +285,13 @@ static int start(pid_t tid, enum task_start how, int signo)
 	return -EINVAL;
 }
 
+void task_interrupt_again(struct task *task)
+{
+	task->interrupt_sent = task->interrupt_wanted;
+	if (task->interrupt_wanted)
+		(void)pt_interrupt(task->tid);
+}
+
 static void note_step(struct task *task)
 {
 	struct user_regs_struct *gp;
@@ -385,11 +392,8 @@ void task_restart(struct task *task, int signo)
 		   : task_wants_syscalls(task) ? START_SYSCALL
 					       : START_CONT,
 		   signo);
-	task->interrupt_sent = task->interrupt_wanted;
 	task->how.signo = 0;
-	/* The one that was sent may be used up: taken for a trap that was about to come, whose thread goes on from here. */
-	if (task->interrupt_wanted)
-		(void)pt_interrupt(task->tid);
+	task_interrupt_again(task);
 }
 
 /* The step that was asked for begins only now. Stopped by somebody meanwhile, it is begun at the next resume. */

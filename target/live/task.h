@@ -370,6 +370,8 @@ void task_restart(struct task *task, int signo);
 /* Hands it to the kernel: the one place where tasks are started. It counts as running whatever comes of it. */
 enum task_start { START_CONT, START_STEP, START_SYSCALL, START_LISTEN };
 void task_start(struct task *task, enum task_start how, int signo);
+/* After a start: the interrupt that was sent may be used up, taken for a trap that was about to come, whose thread goes on from here. */
+void task_interrupt_again(struct task *task);
 /* Its client asked for stops at system calls. */
 bool task_wants_syscalls(const struct task *task);
 /* Those whose start waited until this round's news was collected. */
