@@ -1,7 +1,6 @@
 #include "server/gstep.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -195,17 +194,6 @@ enum gstep_start gstep_begin(struct inferior *inf, int64_t id, pid_t tid, bool a
 	return GSTEP_STARTED;
 }
 
-static void _printf_(2, 3) tell_person(struct session *s, const char *fmt, ...)
-{
-	char line[512];
-	va_list ap;
-
-	va_start(ap, fmt);
-	int n = vsnprintf(line, sizeof(line), fmt, ap);
-	va_end(ap);
-	session_console(s, line, MIN((size_t)MAX(n, 0), sizeof(line) - 1));
-}
-
 struct stop gstep_stuck(struct session *s, struct inferior *inf, int64_t id,
 			const struct resume *how)
 {
@@ -219,9 +207,9 @@ struct stop gstep_stuck(struct session *s, struct inferior *inf, int64_t id,
 	buf_init(&state, 256);
 	go_put_state(gview_model(gv), &g, 0, &state);
 	const char *text = buf_cstr(&state);
-	tell_person(s,
-		    "goroutine %llu is not running [%s] and cannot run while all others are held\n",
-		    (unsigned long long)g.goid, text ? text : "");
+	session_printf(
+		s, "goroutine %llu is not running [%s] and cannot run while all others are held\n",
+		(unsigned long long)g.goid, text ? text : "");
 	return (struct stop){ .kind = STOP_NONE };
 }
 
@@ -307,7 +295,7 @@ static enum gstep_verdict stepped(struct session *s, struct inferior *inf, struc
 
 static enum gstep_verdict gone(struct session *s, struct gstep *st, struct target_event *ev)
 {
-	tell_person(s, "goroutine %llu has ended\n", (unsigned long long)st->goid);
+	session_printf(s, "goroutine %llu has ended\n", (unsigned long long)st->goid);
 	ev->stop = (struct stop){ .kind = STOP_NONE };
 	return GSTEP_TELL;
 }
@@ -474,9 +462,10 @@ void gstep_say_limit(struct session *s, struct inferior *inf)
 	if (!left_out)
 		return;
 	inf->steps.told_limit = true;
-	tell_person(s,
-		    "%zu goroutines are not listed as threads, %zu are; 'monitor goroutines' shows "
-		    "all, "
-		    "'monitor set max-goroutines N' lists more\n",
-		    left_out, listed);
+	session_printf(
+		s,
+		"%zu goroutines are not listed as threads, %zu are; 'monitor goroutines' shows "
+		"all, "
+		"'monitor set max-goroutines N' lists more\n",
+		left_out, listed);
 }

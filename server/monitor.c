@@ -8,22 +8,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-
-static void _printf_(2, 3) print(struct session *s, const char *fmt, ...)
-{
-	char text[4096];
-	va_list ap;
-
-	va_start(ap, fmt);
-	int n = vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	size_t len = n > 0 ? (size_t)n : 0;
-	session_console(s, text, MIN(len, sizeof(text) - 1));
-}
 
 static void print_help(struct session *s);
 
@@ -66,7 +53,7 @@ static bool debug_component(struct session *s, const char *name, bool on)
 			log_set(components[i].categories[c], on);
 		return true;
 	}
-	print(s, "Error: unknown debug option '%s'\n", name);
+	session_printf(s, "Error: unknown debug option '%s'\n", name);
 	return false;
 }
 
@@ -76,19 +63,19 @@ static bool set_debug(struct session *s, char *rest)
 	int on = word ? parse_switch(value ? value : word) : -1;
 
 	if (on < 0 || strtok_r(NULL, " ", &rest)) {
-		print(s, "Unknown monitor command.\n\n");
+		session_printf(s, "Unknown monitor command.\n\n");
 		return false;
 	}
 	if (value) {
 		if (!debug_component(s, word, on))
 			return false;
-		print(s, "Debug output for '%s' %s.\n", word, on ? "enabled" : "disabled");
+		session_printf(s, "Debug output for '%s' %s.\n", word, on ? "enabled" : "disabled");
 		return true;
 	}
 	log_set(LOG_STOP, on);
 	log_set(LOG_RUN, on);
 	log_set(LOG_POINTS, on);
-	print(s, "Debug output %s.\n", on ? "enabled" : "disabled");
+	session_printf(s, "Debug output %s.\n", on ? "enabled" : "disabled");
 	return true;
 }
 
@@ -99,11 +86,11 @@ static bool set_category(struct session *s, char *rest, enum log_category catego
 	int on = word ? parse_switch(word) : -1;
 
 	if (on < 0 || strtok_r(NULL, " ", &rest)) {
-		print(s, "Unknown monitor command.\n\n");
+		session_printf(s, "Unknown monitor command.\n\n");
 		return false;
 	}
 	log_set(category, on);
-	print(s, "%s debug output %s.\n", what, on ? "enabled" : "disabled");
+	session_printf(s, "%s debug output %s.\n", what, on ? "enabled" : "disabled");
 	return true;
 }
 
@@ -113,16 +100,16 @@ static bool set_fast_conditions(struct session *s, char *rest)
 	bool on = !strcmp(what, "on");
 
 	if (!on && strcmp(what, "off") != 0) {
-		print(s, "monitor set fast-conditions on|off\n");
+		session_printf(s, "monitor set fast-conditions on|off\n");
 		return false;
 	}
 	if (!s->tracer || !s->tracer->ops->set_fast_conditions) {
-		print(s, "nothing runs here\n");
+		session_printf(s, "nothing runs here\n");
 		return true;
 	}
 	s->tracer->ops->set_fast_conditions(s->tracer, on);
-	print(s, on ? "conditions that are often false are compiled into the program\n"
-		    : "conditions are evaluated by the server\n");
+	session_printf(s, on ? "conditions that are often false are compiled into the program\n"
+			     : "conditions are evaluated by the server\n");
 	return true;
 }
 
@@ -134,15 +121,15 @@ static bool show_fast_conditions(struct session *s, char *rest)
 	struct point_way way;
 
 	if (!word || *end || strtok_r(NULL, " ", &rest)) {
-		print(s, "monitor show fast-conditions ADDR\n");
+		session_printf(s, "monitor show fast-conditions ADDR\n");
 		return false;
 	}
 	const struct target_point_ops *ops = inf ? inf->target->ops->points : NULL;
 	if (!ops || !ops->way || ops->way(inf->target, addr, &way) < 0)
-		print(s, "no breakpoint of a client's at %#" PRIx64 "\n", addr);
+		session_printf(s, "no breakpoint of a client's at %#" PRIx64 "\n", addr);
 	else
-		print(s, "breakpoint at %#" PRIx64 " %s%s%s, passed %" PRIu64 " times\n", addr,
-		      way.how, *way.why ? ": " : "", way.why, way.passed);
+		session_printf(s, "breakpoint at %#" PRIx64 " %s%s%s, passed %" PRIu64 " times\n",
+			       addr, way.how, *way.why ? ": " : "", way.why, way.passed);
 	return true;
 }
 
@@ -179,16 +166,16 @@ static bool set_debug_format(struct session *s, char *rest)
 			flags |= LOG_FORMAT_TIMESTAMP;
 			last = "Timestamps will be added to debug output.\n";
 		} else {
-			print(s, "Unknown debug-format argument: \"%s\"\n", word);
+			session_printf(s, "Unknown debug-format argument: \"%s\"\n", word);
 			return false;
 		}
 	}
 	if (!last) {
-		print(s, "Unknown monitor command.\n\n");
+		session_printf(s, "Unknown monitor command.\n\n");
 		return false;
 	}
 	log_set_format(flags);
-	print(s, "%s", last);
+	session_printf(s, "%s", last);
 	return true;
 }
 
@@ -213,17 +200,17 @@ static bool set_thread_db_path(struct session *s, char *rest)
 	char *path = strtok_r(NULL, " ", &rest);
 
 	if (threaddb_set_search_path(path) < 0) {
-		print(s, "no memory for the path\n");
+		session_printf(s, "no memory for the path\n");
 		return false;
 	}
-	print(s, "libthread-db-search-path set to `%s'\n", threaddb_search_path());
+	session_printf(s, "libthread-db-search-path set to `%s'\n", threaddb_search_path());
 	return true;
 }
 
 static bool show_thread_db_path(struct session *s, char *rest)
 {
 	(void)rest;
-	print(s, "libthread-db-search-path is `%s'\n", threaddb_search_path());
+	session_printf(s, "libthread-db-search-path is `%s'\n", threaddb_search_path());
 	return true;
 }
 
@@ -236,7 +223,7 @@ static bool show_debug(struct session *s, char *rest)
 	};
 	(void)rest;
 	for (int c = 0; c < LOG_CATEGORIES; c++)
-		print(s, "debug output of %s is %s\n", names[c], log_on(c) ? "on" : "off");
+		session_printf(s, "debug output of %s is %s\n", names[c], log_on(c) ? "on" : "off");
 	return true;
 }
 
@@ -287,7 +274,8 @@ static const struct {
 	{ "break", " FUNC|FILE:LINE|*ADDR [if EXPR] [hits OP N [each]] [goroutine N]",
 	  "Set a breakpoint of the server's own; its hits are told as SIGTRAP", monitor_break },
 	{ "trace",
-	  " FUNC|FILE:LINE [noargs] [noreturn] [if EXPR] [hits OP N [each]] [goroutine N] [rate N] [--log "
+	  " FUNC|FILE:LINE [noargs] [noreturn] [if EXPR] [hits OP N [each]] [goroutine N] [rate N] "
+	  "[--log "
 	  "FILE]",
 	  "Print calls with arguments and results as they happen, without a stop", monitor_trace },
 	{ "breakpoints", "", "List breakpoints, the client's and the server's, with their hits",
@@ -328,11 +316,11 @@ static const struct {
 
 static void print_help(struct session *s)
 {
-	print(s, "The following monitor commands are supported:\n");
+	session_printf(s, "The following monitor commands are supported:\n");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (commands[i].arguments)
-			print(s, "  %s%s\n    %s\n", commands[i].name, commands[i].arguments,
-			      commands[i].help);
+			session_printf(s, "  %s%s\n    %s\n", commands[i].name,
+				       commands[i].arguments, commands[i].help);
 }
 
 /* The name may be several words; what follows is the arguments. NULL: another command. */
@@ -366,7 +354,7 @@ void monitor_command(struct session *s, const char *line)
 		session_error(s, 1);
 		return;
 	}
-	print(s, "Unknown monitor command.\n\n");
+	session_printf(s, "Unknown monitor command.\n\n");
 	print_help(s);
 	session_error(s, 1);
 }

@@ -1,7 +1,6 @@
 #include "server/monitor_go.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -10,24 +9,6 @@
 #include "server/session.h"
 
 enum { TEXT_MAX = 1024 * 1024, STACK_MAX = 100 };
-
-static void _printf_(2, 3) print(struct session *s, const char *fmt, ...)
-{
-	char text[4096];
-	va_list ap;
-
-	va_start(ap, fmt);
-	int n = vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	session_console(s, text, MIN((size_t)MAX(n, 0), sizeof(text) - 1));
-}
-
-static bool refuse(struct session *s, const char *usage)
-{
-	print(s, "usage: %s\n", usage);
-	session_error(s, 1);
-	return true;
-}
 
 static char *word(char **rest)
 {
@@ -41,12 +22,12 @@ static struct gview *goroutines_of(struct session *s, struct inferior **ret_inf)
 	struct err err = { 0 };
 
 	if (!inf) {
-		print(s, "no process is being debugged\n");
+		session_printf(s, "no process is being debugged\n");
 		return NULL;
 	}
 	struct gview *gv = threadview_goroutines(inf->view, &err);
 	if (!gv) {
-		print(s, "process %d: %s\n", (int)inf->pid, err_text(&err, -ENODATA));
+		session_printf(s, "process %d: %s\n", (int)inf->pid, err_text(&err, -ENODATA));
 		return NULL;
 	}
 	*ret_inf = inf;
@@ -86,14 +67,15 @@ bool monitor_goroutines(struct session *s, char *rest)
 	struct inferior *inf;
 
 	if (goroutines_parse(rest, &q, &err) < 0) {
-		print(s, "%s\n", err_text(&err, -EINVAL));
-		return refuse(s, "monitor goroutines [-r] [-w] [-u] [-s] [label KEY=VALUE] [at "
-				 "FUNC] [-t [DEPTH]]"
-				 " [-g state|func|label] [LIMIT]");
+		session_printf(s, "%s\n", err_text(&err, -EINVAL));
+		return session_usage(s,
+				     "monitor goroutines [-r] [-w] [-u] [-s] [label KEY=VALUE] [at "
+				     "FUNC] [-t [DEPTH]]"
+				     " [-g state|func|label] [LIMIT]");
 	}
 	struct gview *gv = goroutines_of(s, &inf);
 	if (gv && goroutines_print(gv, &q, selected(s, gv).goid, to_console, s, &err) < 0)
-		print(s, "%s\n", err_text(&err, -ENODATA));
+		session_printf(s, "%s\n", err_text(&err, -ENODATA));
 	return true;
 }
 
@@ -170,17 +152,17 @@ bool monitor_goroutine(struct session *s, char *rest)
 
 	buf_init(&b, TEXT_MAX);
 	if (number && (strspn(number, "0123456789") != strlen(number) || word(&rest)))
-		return refuse(s, "monitor goroutine [N]");
+		return session_usage(s, "monitor goroutine [N]");
 	if (!gv)
 		return true;
 	g = selected(s, gv);
 	if (number && go_find(gview_model(gv), strtoull(number, NULL, 10), &g) < 0)
 		g.g = 0;
 	if (!g.g) {
-		print(s,
-		      number ? "there is no goroutine %s\n"
-			     : "the selected thread runs no goroutine%s\n",
-		      number ? number : "");
+		session_printf(s,
+			       number ? "there is no goroutine %s\n"
+				      : "the selected thread runs no goroutine%s\n",
+			       number ? number : "");
 		return true;
 	}
 	put_facts(gv, &g, &b);
@@ -221,19 +203,20 @@ bool monitor_panic(struct session *s, char *rest)
 
 	buf_init(&b, TEXT_MAX);
 	if (word(&rest))
-		return refuse(s, "monitor panic");
+		return session_usage(s, "monitor panic");
 	gv = goroutines_of(s, &inf);
 	if (!gv)
 		return true;
 	struct panics p = { gview_model(gv), &b };
 	int r = go_walk(p.model, GO_WALK_NO_TID, put_panics_of, &p, &err);
 	if (r < 0)
-		print(s, "%s\n", err_text(&err, r));
+		session_printf(s, "%s\n", err_text(&err, r));
 	else if (b.len)
 		print_buf(s, &b);
 	else
-		print(s, "%s",
-		      inf->steps.last_words ? inf->steps.last_words : "no goroutine panics\n");
+		session_printf(s, "%s",
+			       inf->steps.last_words ? inf->steps.last_words
+						     : "no goroutine panics\n");
 	return true;
 }
 
@@ -263,23 +246,23 @@ static bool catch_syscall(struct session *s, char *rest)
 	long number = name ? catching_number(name) : -1;
 
 	if (!name || on < 0 || word(&rest))
-		return refuse(s, "monitor catch syscall NAME|N on|off");
+		return session_usage(s, "monitor catch syscall NAME|N on|off");
 	if (!inf || !inf->target->ops->run) {
-		print(s, "no process that runs is being debugged\n");
+		session_printf(s, "no process that runs is being debugged\n");
 		session_error(s, 1);
 		return true;
 	}
 	if (number < 0) {
-		print(s, "there is no system call '%s'; write a number instead\n", name);
+		session_printf(s, "there is no system call '%s'; write a number instead\n", name);
 		session_error(s, 1);
 		return true;
 	}
 	if (catching_own(inf, number, on) < 0)
 		session_error(s, ENOMEM);
 	else
-		print(s, "system call %s (%ld) %s\n",
-		      catching_name(number) ? catching_name(number) : name, number,
-		      on ? "stops the program" : "does not stop the program");
+		session_printf(s, "system call %s (%ld) %s\n",
+			       catching_name(number) ? catching_name(number) : name, number,
+			       on ? "stops the program" : "does not stop the program");
 	return true;
 }
 
@@ -289,8 +272,8 @@ bool monitor_catch(struct session *s, char *rest)
 	const char *what = word(&rest);
 
 	if (!what) {
-		print(s, "panic: %s\nfatal: %s\n", p->catch_panic ? "on" : "off",
-		      p->catch_fatal ? "on" : "off");
+		session_printf(s, "panic: %s\nfatal: %s\n", p->catch_panic ? "on" : "off",
+			       p->catch_fatal ? "on" : "off");
 		print_syscalls(s);
 		return true;
 	}
@@ -298,7 +281,7 @@ bool monitor_catch(struct session *s, char *rest)
 		return catch_syscall(s, rest);
 	int on = switch_of(word(&rest));
 	if (on < 0 || word(&rest) || (strcmp(what, "panic") != 0 && strcmp(what, "fatal") != 0))
-		return refuse(s, "monitor catch panic|fatal|syscall NAME|N on|off");
+		return session_usage(s, "monitor catch panic|fatal|syscall NAME|N on|off");
 	if (!strcmp(what, "panic"))
 		p->catch_panic = on;
 	else
@@ -306,10 +289,10 @@ bool monitor_catch(struct session *s, char *rest)
 	p->catch_asked = true;
 	for (struct inferior *inf = s->inferiors->first; inf; inf = inf->next)
 		inf->steps.caught = false;
-	print(s, "%s %s\n",
-	      !strcmp(what, "panic") ? "a panic that nobody recovers"
-				     : "a fatal error of the Go runtime",
-	      on ? "stops the program" : "does not stop the program");
+	session_printf(s, "%s %s\n",
+		       !strcmp(what, "panic") ? "a panic that nobody recovers"
+					      : "a fatal error of the Go runtime",
+		       on ? "stops the program" : "does not stop the program");
 	return true;
 }
 
@@ -323,7 +306,7 @@ bool monitor_go(struct session *s, char *rest)
 
 	buf_init(&b, TEXT_MAX);
 	if (word(&rest))
-		return refuse(s, "monitor go");
+		return session_usage(s, "monitor go");
 	gv = goroutines_of(s, &inf);
 	if (!gv)
 		return true;
@@ -350,7 +333,7 @@ bool monitor_set_threads(struct session *s, char *rest)
 	while (name && mode < ARRAY_SIZE(names) && strcmp(name, names[mode]) != 0)
 		mode++;
 	if (!name || mode == ARRAY_SIZE(names) || word(&rest))
-		return refuse(s, "monitor set threads auto|goroutines|os");
+		return session_usage(s, "monitor set threads auto|goroutines|os");
 	for (struct inferior *each = s->inferiors->first; each; each = each->next)
 		threadview_keep_ids(each->view);
 	s->inferiors->last_id = 0;
@@ -358,9 +341,10 @@ bool monitor_set_threads(struct session *s, char *rest)
 	s->xfer.object = NULL;
 	if (!inf)
 		return true;
-	print(s, "threads are %s\n", threadview_gview(inf->view) ? "goroutines" : "OS threads");
+	session_printf(s, "threads are %s\n",
+		       threadview_gview(inf->view) ? "goroutines" : "OS threads");
 	if (mode == THREADS_GOROUTINES && s->inferiors->policy.non_stop)
-		print(s, "goroutines are shown in all-stop mode only\n");
+		session_printf(s, "goroutines are shown in all-stop mode only\n");
 	return true;
 }
 
@@ -370,13 +354,13 @@ bool monitor_set_max_goroutines(struct session *s, char *rest)
 	bool good = number && strspn(number, "0123456789") == strlen(number) && strlen(number) < 10;
 
 	if (!good || word(&rest) || !strtoul(number, NULL, 10))
-		return refuse(s, "monitor set max-goroutines N");
+		return session_usage(s, "monitor set max-goroutines N");
 	s->inferiors->policy.max_goroutines = strtoul(number, NULL, 10);
 	for (struct inferior *inf = s->inferiors->first; inf; inf = inf->next) {
 		inf->steps.told_limit = false;
 		threadview_changed(inf->view);
 	}
-	print(s, "at most %s goroutines are listed as threads\n", number);
+	session_printf(s, "at most %s goroutines are listed as threads\n", number);
 	return true;
 }
 
@@ -385,9 +369,10 @@ bool monitor_set_stable_stacks(struct session *s, char *rest)
 	int on = switch_of(word(&rest));
 
 	if (on < 0 || word(&rest))
-		return refuse(s, "monitor set stable-stacks on|off");
+		return session_usage(s, "monitor set stable-stacks on|off");
 	s->inferiors->policy.stable_stacks = on;
-	print(s, on ? "a goroutine's stack has addresses of its own that stay when it moves\n"
-		    : "stack addresses are those of the process\n");
+	session_printf(s,
+		       on ? "a goroutine's stack has addresses of its own that stay when it moves\n"
+			  : "stack addresses are those of the process\n");
 	return true;
 }

@@ -2,7 +2,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,27 +19,9 @@ static const char hits_usage[] =
 	"monitor hits N OP VALUE [each] | monitor hits N off; OP is one of "
 	"== != < <= > >= %";
 
-static void _printf_(2, 3) print(struct session *s, const char *fmt, ...)
-{
-	char text[4096];
-	va_list ap;
-
-	va_start(ap, fmt);
-	int n = vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	session_console(s, text, MIN((size_t)MAX(n, 0), sizeof(text) - 1));
-}
-
-static bool refuse(struct session *s, const char *usage)
-{
-	print(s, "usage: %s\n", usage);
-	session_error(s, 1);
-	return true;
-}
-
 static bool failed(struct session *s, const struct err *err, int r)
 {
-	print(s, "%s\n", err_text(err, r));
+	session_printf(s, "%s\n", err_text(err, r));
 	session_error(s, 1);
 	return true;
 }
@@ -49,7 +30,7 @@ static struct inferior *inferior(struct session *s)
 {
 	struct inferior *inf = session_inferior(s);
 	if (!inf) {
-		print(s, "no process is being debugged\n");
+		session_printf(s, "no process is being debugged\n");
 		session_error(s, 1);
 	}
 	return inf;
@@ -210,10 +191,11 @@ static void say_added(struct session *s, const struct bpoint *b)
 	enum { SHOWN = 8 };
 
 	for (size_t i = 0; i < MIN(b->places.count, (size_t)SHOWN); i++)
-		print(s, "%s %u at 0x%llx: %s\n", b->kind == BPOINT_TRACE ? "Trace" : "Breakpoint",
-		      b->number, (unsigned long long)b->places.at[i].addr, b->places.at[i].text);
+		session_printf(s, "%s %u at 0x%llx: %s\n",
+			       b->kind == BPOINT_TRACE ? "Trace" : "Breakpoint", b->number,
+			       (unsigned long long)b->places.at[i].addr, b->places.at[i].text);
 	if (b->places.count > SHOWN)
-		print(s, "... and %zu more places\n", b->places.count - SHOWN);
+		session_printf(s, "... and %zu more places\n", b->places.count - SHOWN);
 }
 
 static void add(struct session *s, struct inferior *inf, const struct bpoint_want *want)
@@ -234,7 +216,7 @@ bool monitor_break(struct session *s, char *rest)
 	struct inferior *inf = inferior(s);
 
 	if (inf && !take_options(rest, &want, NULL))
-		return refuse(s, break_usage);
+		return session_usage(s, break_usage);
 	if (inf)
 		add(s, inf, &want);
 	return true;
@@ -257,7 +239,7 @@ bool monitor_trace(struct session *s, char *rest)
 	if (!inf)
 		return true;
 	if (!take_options(rest, &want, &how))
-		return refuse(s, trace_usage);
+		return session_usage(s, trace_usage);
 	how.returns &= is_function(want.spec);
 	if (!how.rate && !how.log)
 		how.rate = CONSOLE_RATE;
@@ -277,7 +259,7 @@ bool monitor_breakpoints(struct session *s, char *rest)
 
 	buf_init(&b, TEXT_MAX);
 	if (word(&rest))
-		return refuse(s, "monitor breakpoints");
+		return session_usage(s, "monitor breakpoints");
 	if (!inf)
 		return true;
 	bpoints_list(inf, &b);
@@ -292,7 +274,8 @@ static struct bpoint *by_number(struct session *s, struct inferior *inf, const c
 				   ? bpoints_find(&inf->points, (unsigned)n)
 				   : NULL;
 	if (!b) {
-		print(s, "there is no breakpoint %s; 'monitor breakpoints' lists them\n", text);
+		session_printf(s, "there is no breakpoint %s; 'monitor breakpoints' lists them\n",
+			       text);
 		session_error(s, 1);
 	}
 	return b;
@@ -308,7 +291,7 @@ static void delete_all(struct session *s, struct inferior *inf)
 		bpoints_delete(inf, inf->points.at[i]);
 		n++;
 	}
-	print(s, "%zu breakpoint%s deleted\n", n, n == 1 ? "" : "s");
+	session_printf(s, "%zu breakpoint%s deleted\n", n, n == 1 ? "" : "s");
 }
 
 bool monitor_delete(struct session *s, char *rest)
@@ -318,7 +301,7 @@ bool monitor_delete(struct session *s, char *rest)
 	struct bpoint *b;
 
 	if (!which || !inf)
-		return inf || s->reply.len ? true : refuse(s, "monitor delete N|all");
+		return inf || s->reply.len ? true : session_usage(s, "monitor delete N|all");
 	if (!strcmp(which, "all")) {
 		delete_all(s, inf);
 		return true;
@@ -327,12 +310,12 @@ bool monitor_delete(struct session *s, char *rest)
 	if (!b)
 		return true;
 	if (b->kind == BPOINT_CLIENT) {
-		print(s, "breakpoint %s is the client's own: delete it there\n", which);
+		session_printf(s, "breakpoint %s is the client's own: delete it there\n", which);
 		session_error(s, 1);
 		return true;
 	}
 	bpoints_delete(inf, b);
-	print(s, "breakpoint %s deleted\n", which);
+	session_printf(s, "breakpoint %s deleted\n", which);
 	return true;
 }
 
@@ -346,20 +329,22 @@ bool monitor_hits(struct session *s, char *rest)
 
 	bool off = op && !value && !strcmp(op, "off");
 	if (!off && !hit_rule_parse(op, value, &rule))
-		return refuse(s, hits_usage);
+		return session_usage(s, hits_usage);
 	rule.each = each && !strcmp(each, "each");
 	if (each && !rule.each)
-		return refuse(s, hits_usage);
+		return session_usage(s, hits_usage);
 	inf = inferior(s);
 	b = inf ? by_number(s, inf, which) : NULL;
 	if (!b)
 		return true;
 	b->rule = rule;
 	if (off)
-		print(s, "breakpoint %u stops at every hit\n", b->number);
+		session_printf(s, "breakpoint %u stops at every hit\n", b->number);
 	else
-		print(s, "breakpoint %u stops when its hits%s are %s %llu; so far there are %llu\n",
-		      b->number, rule.each ? " of one goroutine" : "", op,
-		      (unsigned long long)rule.value, (unsigned long long)b->hits.total);
+		session_printf(
+			s,
+			"breakpoint %u stops when its hits%s are %s %llu; so far there are %llu\n",
+			b->number, rule.each ? " of one goroutine" : "", op,
+			(unsigned long long)rule.value, (unsigned long long)b->hits.total);
 	return true;
 }

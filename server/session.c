@@ -251,6 +251,27 @@ void session_console(struct session *s, const char *text, size_t len)
 	}
 }
 
+void session_printf(struct session *s, const char *fmt, ...)
+{
+	_cleanup_free_ char *text = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	int n = vasprintf(&text, fmt, ap);
+	va_end(ap);
+	if (n < 0)
+		text = NULL;
+	else
+		session_console(s, text, (size_t)n);
+}
+
+bool session_usage(struct session *s, const char *usage)
+{
+	session_printf(s, "usage: %s\n", usage);
+	session_error(s, 1);
+	return true;
+}
+
 /* --- processes --- */
 
 void session_drop_inferior(struct session *s, struct inferior *inf)

@@ -150,6 +150,9 @@ void session_output(struct session *s, const char *text, size_t len);
 
 /* Prints on the client's console, at once; only while it waits for the reply of qRcmd or a stop reply. */
 void session_console(struct session *s, const char *text, size_t len);
+void session_printf(struct session *s, const char *fmt, ...) _printf_(2, 3);
+/* What a monitor command takes, as an error. Returns true: the command was known. */
+bool session_usage(struct session *s, const char *usage);
 
 /* The process is no more: forgets it everywhere and tells the server. */
 void session_drop_inferior(struct session *s, struct inferior *inf);
