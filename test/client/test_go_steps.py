@@ -76,7 +76,7 @@ def test_next_over_a_call_that_grows_the_stack(steps, optimised):
     gdb.kill()
 
 
-def test_the_same_with_gdbserver(programs, release, gdb_name, made, record_property):
+def test_the_same_with_gdbserver(programs, release, gdb_name, made):
     """For comparison: what a server that knows nothing of goroutines makes of it. Nothing is asserted of it."""
     if not shutil.which("gdbserver"):
         pytest.skip("gdbserver is not installed (tools/setup)")
@@ -92,7 +92,6 @@ def test_the_same_with_gdbserver(programs, release, gdb_name, made, record_prope
             right += 1
     except (AssertionError, wait.TimedOut) as error:
         print(f"gdbserver: {error}")
-    record_property("gdbserver", f"{right} of 20")
     print(f"gdbserver: {right} of 20")
     gdb.vanish()
 

@@ -1,6 +1,7 @@
 """lldb's platform mode: files, processes and a shell of the server's machine, a debug server for each program."""
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -109,18 +110,37 @@ def test_debug_servers_are_started_and_ended(client):
     there.close()
 
 
+def bound(port):
+    """A socket bound to the port; None: somebody has it."""
+    sock = socket.socket()
+    try:
+        sock.bind(("127.0.0.1", port))
+    except OSError:
+        sock.close()
+        return None
+    return sock
+
+
+def two_ports(offset):
+    """A listening socket; the port behind it is free, and so is the one offset further. Below those that the kernel gives away."""
+    for first in random.sample(range(20000, 32000), 100):
+        socks = [bound(first), bound(first + 1), bound(first + 1 + offset)]
+        for sock in filter(None, socks[1:]):
+            sock.close()
+        if all(socks):
+            socks[0].listen()
+            return socks[0]
+        if socks[0]:
+            socks[0].close()
+    raise AssertionError("no two ports in a row are free")
+
+
 def test_ports_of_a_range(client):
-    with socket.socket() as busy, socket.socket() as other:
-        busy.bind(("127.0.0.1", 0))
-        busy.listen()
-        first = busy.getsockname()[1]
-        other.bind(("127.0.0.1", first + 1 if first < 65535 else first - 1))
-        free = other.getsockname()[1]
-        other.close()
-        low, high = sorted((first, free))
-        one = client("--min-gdbserver-port", low, "--max-gdbserver-port", high, "--port-offset", 100)
+    with two_ports(offset=100) as busy:
+        low = busy.getsockname()[1]
+        one = client("--min-gdbserver-port", low, "--max-gdbserver-port", low + 1, "--port-offset", 100)
         pid, port = map(int, re.findall(rb":(\d+);", one.ask("qLaunchGDBServer;")))
-        assert port == free + 100
+        assert port == low + 1 + 100
         # Nothing is left.
         assert one.ask("qLaunchGDBServer;") == b"E09"
         assert one.ask(f"qKillSpawnedProcess:{pid}") == b"OK"
