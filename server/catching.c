@@ -66,14 +66,10 @@ static int apply(struct inferior *inf)
 int catching_client(struct inferior *inf, const long *numbers, ssize_t count)
 {
 	struct catching *c = &inf->catching;
-	long *copy = NULL;
+	long *copy = count > 0 ? copy_bytes(numbers, (size_t)count * sizeof(*copy)) : NULL;
 
-	if (count > 0) {
-		copy = calloc((size_t)count, sizeof(*copy));
-		if (!copy)
-			return -ENOMEM;
-		memcpy(copy, numbers, (size_t)count * sizeof(*copy));
-	}
+	if (count > 0 && !copy)
+		return -ENOMEM;
 	free(c->client);
 	c->client = copy;
 	c->client_count = count;

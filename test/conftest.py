@@ -184,6 +184,27 @@ def debuggee(made):
 
 
 @pytest.fixture
+def running(debuggee, programs):
+    """running(args…): a counting process that has said that it is ready, with .ticks()."""
+    def start(*args, **kwargs):
+        made = debuggee(programs.c("counter"), *args, **kwargs)
+        address = int(made.readline().split()[1], 16)
+        made.ticks = lambda: process.word(made.pid, address)
+        return made
+    return start
+
+
+@pytest.fixture(params=("go1.19", "newest"))
+def release(request):
+    """The oldest and the newest release of Go there are."""
+    if request.param == "newest":
+        if where.newest_go() == "go1.19":
+            pytest.skip("no Go newer than 1.19 is there (tools/toolchains)")
+        return where.newest_go()
+    return request.param
+
+
+@pytest.fixture
 def new_rsp(made):
     return lambda server, **kwargs: made.add(rsp.Rsp(server.port, **kwargs))
 

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define _cleanup_(f)   __attribute__((cleanup(f)))
@@ -38,6 +39,13 @@
 		(p) = NULL;           \
 		p_;                   \
 	})
+
+/* NULL: no memory. */
+static inline void *copy_bytes(const void *from, size_t len)
+{
+	void *copy = malloc(len);
+	return copy ? memcpy(copy, from, len) : NULL;
+}
 
 static inline int steal_fd(int *fd)
 {

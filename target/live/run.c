@@ -736,14 +736,10 @@ static int run_last_stop(struct target *t, pid_t tid, struct stop *ret)
 static int run_catch_syscalls(struct target *t, const long *numbers, ssize_t count)
 {
 	struct proc *p = proc_of(t);
-	long *copy = NULL;
+	long *copy = count > 0 ? copy_bytes(numbers, (size_t)count * sizeof(*copy)) : NULL;
 
-	if (count > 0) {
-		copy = calloc((size_t)count, sizeof(*copy));
-		if (!copy)
-			return -ENOMEM;
-		memcpy(copy, numbers, (size_t)count * sizeof(*copy));
-	}
+	if (count > 0 && !copy)
+		return -ENOMEM;
 	free(p->catch);
 	p->catch = copy;
 	p->catch_count = count;

@@ -8,23 +8,6 @@ from harness import process, wait
 from harness.server import Stopgo
 
 
-@pytest.fixture
-def running(debuggee, programs):
-    """running(args…): a counting process that has said that it is ready, with .ticks()."""
-    def start(*args, **kwargs):
-        made = debuggee(programs.c("counter"), *args, **kwargs)
-        address = int(made.readline().split()[1], 16)
-        made.ticks = lambda: process.word(made.pid, address)
-        return made
-    return start
-
-
-def progresses(made):
-    """True once it has counted on."""
-    before = made.ticks()
-    return wait.until(lambda: made.ticks() > before + 2, f"progress of {made.pid}")
-
-
 @pytest.mark.quick
 @pytest.mark.parametrize("args", [(), ("threads", "8")])
 def test_attach_look_detach(serve, new_gdb, programs, running, args):
@@ -42,7 +25,7 @@ def test_attach_look_detach(serve, new_gdb, programs, running, args):
     assert server.wait_exit() == 0
     assert process.tracer(made.pid) == 0
     assert process.changed_text(made.pid) == []
-    assert progresses(made)
+    assert process.progresses(made)
 
 
 def test_nothing_moves_while_stopped(serve, new_gdb, programs, running):
@@ -55,7 +38,7 @@ def test_nothing_moves_while_stopped(serve, new_gdb, programs, running):
     assert gdb.value("ticks") == before
     assert made.ticks() == before
     gdb.detach()
-    assert progresses(made)
+    assert process.progresses(made)
 
 
 def test_attach_continue_interrupt_detach(serve, new_gdb, programs, running):
@@ -65,11 +48,11 @@ def test_attach_continue_interrupt_detach(serve, new_gdb, programs, running):
     gdb.connect(server)
     for _ in range(5):
         gdb.cont()
-        assert progresses(made)
+        assert process.progresses(made)
         gdb.interrupt()
         gdb.expect_signal("SIGINT")
     gdb.detach()
-    assert progresses(made)
+    assert process.progresses(made)
 
 
 @pytest.mark.peer_fails("it signals a process group that is not there")
@@ -78,7 +61,7 @@ def test_interrupt_of_one_that_leads_no_process_group(serve, new_gdb, programs, 
     gdb = new_gdb(programs.c("counter"))
     gdb.connect(serve.attach(made.pid))
     gdb.cont()
-    assert progresses(made)
+    assert process.progresses(made)
     gdb.interrupt()
     gdb.expect_signal("SIGINT", limit=10)
     gdb.detach()
@@ -95,7 +78,7 @@ def test_quit_of_gdb_detaches_and_lets_run(serve, new_gdb, programs, running):
     gdb.close()
     assert server.wait_exit() == 0
     assert process.changed_text(made.pid) == []
-    assert progresses(made)
+    assert process.progresses(made)
 
 
 @pytest.mark.quick
@@ -113,7 +96,7 @@ def test_client_that_dies_leaves_it_clean(serve, new_gdb, programs, running):
     assert server.wait_exit() == 0
     assert process.tracer(made.pid) == 0
     assert process.changed_text(made.pid) == []
-    assert progresses(made)
+    assert process.progresses(made)
 
 
 @pytest.mark.stopgo_only("it leaves the process traced, with breakpoints in it")
@@ -124,12 +107,12 @@ def test_client_that_dies_while_it_runs(serve, new_gdb, programs, running):
     gdb.connect(server)
     gdb.break_at("on_usr1")
     gdb.cont()
-    assert progresses(made)
+    assert process.progresses(made)
     gdb.vanish()
     assert server.wait_exit() == 0
     assert process.changed_text(made.pid) == []
     os.kill(made.pid, signal.SIGUSR1)
-    assert progresses(made)
+    assert process.progresses(made)
 
 
 @pytest.mark.quick
@@ -147,12 +130,12 @@ def test_server_ended_by_a_signal(serve, new_gdb, programs, running, number, sto
     if stopped:
         gdb.expect_breakpoint_stop("tick")
     else:
-        assert progresses(made)
+        assert process.progresses(made)
     server.signal(number)
     server.wait_exit()
     assert process.tracer(made.pid) == 0
     assert process.changed_text(made.pid) == []
-    assert progresses(made)
+    assert process.progresses(made)
 
 
 def test_attach_to_a_stopped_process(serve, new_gdb, programs, running):
@@ -167,7 +150,7 @@ def test_attach_to_a_stopped_process(serve, new_gdb, programs, running):
     gdb.detach()
     server.wait_exit()
     made.kill(signal.SIGCONT)
-    assert progresses(made)
+    assert process.progresses(made)
 
 
 def refused(made, args, code):
@@ -247,7 +230,7 @@ def test_call_after_attach_in_a_system_call(serve, new_gdb, programs, running):
     gdb.connect(serve.attach(made.pid))
     assert gdb.value("(int)getpid()") == made.pid
     gdb.cont()
-    assert progresses(made)
+    assert process.progresses(made)
     gdb.interrupt()
     gdb.expect_signal("SIGINT")
     gdb.detach()

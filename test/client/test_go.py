@@ -2,19 +2,7 @@
 goroutines. What goroutines add is in the tests of the thread view."""
 import pytest
 
-from harness import where
 from harness.programs import at
-
-RELEASES = ("go1.19", "newest")
-
-
-@pytest.fixture(params=RELEASES)
-def release(request):
-    if request.param == "newest":
-        if where.newest_go() == "go1.19":
-            pytest.skip("no Go newer than 1.19 is there (tools/toolchains)")
-        return where.newest_go()
-    return request.param
 
 
 @pytest.fixture

@@ -10,19 +10,9 @@ from harness.programs import at, line
 from harness.server import Stopgo
 
 SOURCE = "gosteps/main.go"
-RELEASES = ("go1.19", "newest")
 NEXTS = int(os.environ.get("STOPGO_TEST_NEXTS", "200"))
 
 pytestmark = pytest.mark.stopgo_only("goroutines are threads")
-
-
-@pytest.fixture(params=RELEASES)
-def release(request):
-    if request.param == "newest":
-        if where.newest_go() == "go1.19":
-            pytest.skip("no Go newer than 1.19 is there (tools/toolchains)")
-        return where.newest_go()
-    return request.param
 
 
 @pytest.fixture

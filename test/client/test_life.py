@@ -18,22 +18,6 @@ from harness.server import Stopgo
 pytestmark = pytest.mark.stopgo_only("the life of this server")
 
 
-@pytest.fixture
-def running(debuggee, programs):
-    """running(args…): a counting process that has said that it is ready, with .ticks()."""
-    def start(*args, **kwargs):
-        made = debuggee(programs.c("counter"), *args, **kwargs)
-        address = int(made.readline().split()[1], 16)
-        made.ticks = lambda: process.word(made.pid, address)
-        return made
-    return start
-
-
-def progresses(made):
-    before = made.ticks()
-    return wait.until(lambda: made.ticks() > before + 2, f"progress of {made.pid}")
-
-
 def stands(made):
     """It does not count while we look twenty times."""
     before = made.ticks()
@@ -207,7 +191,7 @@ def test_another_protocol_is_hung_up_on_and_stops_nothing(serve, running):
         web.sendall(b"GET / HTTP/1.1\r\n\r\n")
         web.settimeout(wait.LIMIT)
         assert web.recv(100) == b""
-    assert progresses(made)
+    assert process.progresses(made)
     assert Rsp(server.port).ask("?").startswith(b"T")
 
 
@@ -216,9 +200,9 @@ def test_attaching_stops_nothing(serve, running):
     made = running("threads", "4")
     server = serve.attach(made.pid)
     assert process.tracer(made.pid) == server.pid
-    assert progresses(made)
+    assert process.progresses(made)
     silent = socket.create_connection(("127.0.0.1", server.port))
-    assert progresses(made)
+    assert process.progresses(made)
     silent.close()
 
 
@@ -263,7 +247,7 @@ def test_breakpoints_leave_with_the_client(serve, fixed, how, runs):
     client.send("vCont;c")
     if runs:
         wait.until(lambda: not is_clean(made), "the breakpoint goes in")
-        assert progresses(made)
+        assert process.progresses(made)
     else:
         assert client.receive().startswith(b"T05")
     how(client.socket)
@@ -271,7 +255,7 @@ def test_breakpoints_leave_with_the_client(serve, fixed, how, runs):
     wait.until(lambda: is_clean(made), "breakpoints go out", limit=1)
     if runs:
         made.kill(signal.SIGUSR1)
-        assert progresses(made)
+        assert process.progresses(made)
     else:
         assert stands(made)
         # Whoever comes back finds the same stop.
@@ -281,7 +265,7 @@ def test_breakpoints_leave_with_the_client(serve, fixed, how, runs):
     server.signal(signal.SIGTERM)
     assert server.wait_exit() == 0
     assert process.tracer(made.pid) == 0
-    assert progresses(made)
+    assert process.progresses(made)
 
 
 def test_after_the_grace_it_runs_on_and_can_be_stopped_again(serve, fixed):
@@ -293,7 +277,7 @@ def test_after_the_grace_it_runs_on_and_can_be_stopped_again(serve, fixed):
         assert stands(made)
         client.socket.close()
         assert stands(made), "it did not wait"
-        assert progresses(made)
+        assert process.progresses(made)
         assert process.tracer(made.pid) == server.pid
 
 
@@ -303,7 +287,7 @@ def test_no_grace(serve, fixed):
     client = Rsp(server.port)
     client.ask("?")
     client.socket.close()
-    assert progresses(made)
+    assert process.progresses(made)
 
 
 def test_what_was_launched_waits_longer_than_the_grace(serve, programs):
@@ -348,7 +332,7 @@ def test_the_client_says_what_its_loss_means(serve, fixed, wish, lives):
     assert server.wait_exit() == 0
     if lives:
         assert is_clean(made) and process.tracer(made.pid) == 0
-        assert progresses(made)
+        assert process.progresses(made)
     else:
         assert made.result() == -signal.SIGKILL
 
@@ -361,7 +345,7 @@ def test_once_detaches_what_was_attached(serve, fixed):
     insert(client, made.program, "tick")
     client.socket.close()
     assert server.wait_exit() == 0
-    assert is_clean(made) and progresses(made)
+    assert is_clean(made) and process.progresses(made)
 
 
 # ---- the end ----
@@ -389,7 +373,7 @@ def test_orderly_ends(serve, fixed, number, where_):
     assert process.tracer(made.pid) == 0
     assert is_clean(made)
     made.kill(signal.SIGUSR1)
-    assert progresses(made)
+    assert process.progresses(made)
 
 
 @pytest.mark.quick
@@ -411,7 +395,7 @@ def test_fatal_signals_let_go(serve, fixed, number, runs):
     assert process.tracer(made.pid) == 0
     assert is_clean(made)
     made.kill(signal.SIGUSR1)
-    assert progresses(made)
+    assert process.progresses(made)
 
 
 def test_launched_programs_die_with_the_server(serve, programs):
@@ -449,7 +433,7 @@ def test_end_with_stderr_closed(fixed, made, programs):
     finally:
         server.kill()
         server.wait()
-    assert is_clean(victim) and progresses(victim)
+    assert is_clean(victim) and process.progresses(victim)
 
 
 def test_started_without_standard_streams(programs, tmp_path):
@@ -493,7 +477,7 @@ def test_monitor_exit(serve, fixed, programs, attached):
     assert monitor(client, "exit") == b"OK"
     assert server.wait_exit(limit=2) == 0
     if attached:
-        assert is_clean(made) and progresses(made)
+        assert is_clean(made) and process.progresses(made)
     else:
         wait.until(lambda: not process.is_alive(inferior), "the program dies")
 
@@ -512,7 +496,7 @@ def test_a_client_that_does_not_read_cannot_keep_the_server(serve, fixed):
         pass
     server.signal(signal.SIGTERM)
     assert server.wait_exit(limit=2) == 0
-    assert is_clean(made) and progresses(made)
+    assert is_clean(made) and process.progresses(made)
 
 
 # ---- the terminal ----

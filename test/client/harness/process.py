@@ -144,3 +144,9 @@ def word(pid, address, form="<Q"):
     with open(f"/proc/{pid}/mem", "rb", 0) as memory:
         memory.seek(address)
         return struct.unpack(form, memory.read(struct.calcsize(form)))[0]
+
+
+def progresses(made):
+    """True once a debuggee with .ticks() has counted on."""
+    before = made.ticks()
+    return wait.until(lambda: made.ticks() > before + 2, f"progress of {made.pid}")
