@@ -301,7 +301,7 @@ static void tell_stuck(struct session *s, const struct action *one)
 void resume_threads(struct session *s, struct actions *list)
 {
 	struct action *stuck = NULL;
-	size_t started = 0;
+	size_t started = 0, absent = 0;
 	int refusal = session_is_lldb(s) ? refuse_for_lldb(s, list) : 0;
 
 	if (refusal) {
@@ -312,15 +312,9 @@ void resume_threads(struct session *s, struct actions *list)
 		session_error(s, 1);
 		return;
 	}
-	for (size_t i = 0; i < list->count; i++) {
-		if (resolve(s, &list->at[i].who) < 0) {
-			/* One that has just ended must fail no resume of lldb's or Delve's; in non-stop gdb has yet to hear of it. */
-			if (session_is_lldb(s) || s->non_stop)
-				continue;
-			session_error(s, 1);
-			return;
-		}
-	}
+	/* One that has just ended, and its client has yet to hear of it, is passed over. */
+	for (size_t i = 0; i < list->count; i++)
+		absent += resolve(s, &list->at[i].who) < 0;
 	s->resumed = true;
 	for (struct inferior *inf = s->inferiors->first; inf; inf = inf->next)
 		bpoints_resumed(inf);
@@ -331,7 +325,8 @@ void resume_threads(struct session *s, struct actions *list)
 		tell_stuck(s, stuck);
 		return;
 	}
-	if (!s->non_stop && !started && !session_is_lldb(s)) {
+	/* When only such were named commit() finds that nobody was resumed and says so. */
+	if (!s->non_stop && !started && !absent && !session_is_lldb(s)) {
 		session_error(s, 1);
 		return;
 	}

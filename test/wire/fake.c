@@ -235,7 +235,7 @@ static struct fake_thread *running_thread(struct target *t)
 {
 	struct fake_process *p = (struct fake_process *)t;
 	for (size_t i = 0; i < p->count; i++)
-		if (p->threads[i].running)
+		if (p->threads[i].running && !p->threads[i].has_pending)
 			return &p->threads[i];
 	return NULL;
 }
@@ -398,9 +398,11 @@ static void commit_op(struct tracer *tr, bool pending_first)
 	struct fake *f = (struct fake *)tr;
 
 	DID(f, "commit%s; ", pending_first ? " first" : "");
+	f->nobody = pending_first;
 	for (struct fake_process *p = f->first; p; p = p->next) {
 		for (size_t i = 0; i < p->count; i++) {
 			struct fake_thread *th = &p->threads[i];
+			f->nobody &= !th->marked && !th->running;
 			if (!th->marked)
 				continue;
 			th->marked = false;
@@ -414,6 +416,13 @@ static int next_event_op(struct tracer *tr, struct target_event *ret)
 {
 	struct fake *f = (struct fake *)tr;
 
+	if (f->nobody && f->first && f->first->count) {
+		f->nobody = false;
+		*ret = (struct target_event){ &f->first->base,
+					      f->first->base.pid,
+					      { .kind = STOP_NO_RESUMED } };
+		return 1;
+	}
 	for (struct fake_process *p = f->first; p; p = p->next) {
 		if (p->has_end) {
 			p->has_end = false;

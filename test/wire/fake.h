@@ -26,6 +26,7 @@ struct fake {
 	struct inferiors inferiors;
 	pid_t next_pid;
 	bool refuse;   /* launch, attach and insert fail */
+	bool nobody;   /* the last commit started nobody: the next event says so */
 	bool deaf;     /* an interrupt has no effect: something else comes first */
 	bool ended;    /* server_end() was called */
 	unsigned gone; /* how often server_inferior_gone() was */
