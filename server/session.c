@@ -399,6 +399,19 @@ static bool interrupt_any(struct session *s)
 	return false;
 }
 
+/* Nobody runs, and still a stop reply is due. */
+static void tell_standstill(struct session *s)
+{
+	struct inferior *inf = session_inferior(s) ? session_inferior(s) : s->inferiors->first;
+	struct target_event ev = { .stop.kind = STOP_INTERRUPT };
+
+	if (!inf)
+		return;
+	ev.target = inf->target;
+	ev.tid = threadview_tid_of(inf->view, threadview_main(inf->view));
+	stops_event(s, &ev);
+}
+
 void session_interrupt(struct session *s)
 {
 	if (waiting_cancel(s))
@@ -409,17 +422,12 @@ void session_interrupt(struct session *s)
 	if (!s->tracer || !s->settled || s->interrupting || (!s->running && !s->non_stop))
 		return;
 	log_debug(LOG_PACKET, "-> interrupt");
-	if (interrupt_any(s)) {
-		s->interrupting = s->running;
-	} else if (s->running && s->inferiors->first) {
-		/* Nobody runs, and still a stop reply is due. */
-		struct inferior *inf =
-			session_inferior(s) ? session_inferior(s) : s->inferiors->first;
-		struct target_event ev = { .target = inf->target,
-					   .tid = threadview_tid_of(inf->view,
-								    threadview_main(inf->view)),
-					   .stop.kind = STOP_INTERRUPT };
-		stops_event(s, &ev);
+	s->interrupting = s->running;
+	if (!interrupt_any(s)) {
+		/* Who runs no more has something to tell first: gdb 13 ends when another than the one it steps is told of. */
+		session_events(s);
+		if (s->running && !interrupt_any(s))
+			tell_standstill(s);
 	}
 	session_events(s);
 }
