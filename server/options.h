@@ -85,6 +85,7 @@ struct options {
 	bool multi;
 	bool once;
 	unsigned grace_ms;
+	bool no_guard; /* nobody cleans up after a SIGKILL of the server */
 
 	bool aslr;
 	bool shell;

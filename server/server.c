@@ -421,6 +421,8 @@ static int live(struct life *l)
 			"no memory or descriptors for the event loop");
 		return complain(l->base.opt, &err, -ENOMEM, EXIT_FAILED);
 	}
+	if (l->base.opt->no_guard)
+		live_go_unguarded(l->base.tracer);
 	remember_terminal(l);
 	int code = start(l);
 	if (code)

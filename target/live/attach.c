@@ -4,6 +4,8 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "base/log.h"
+#include "target/live/guard.h"
 #include "target/live/live_target.h"
 #include "target/live/task.h"
 
@@ -66,6 +68,9 @@ int live_attach(struct tracer *tr, pid_t pid, struct target **ret, struct err *e
 		if (other->base.pid == pid)
 			return err_set(err, -EBUSY, "process %d is being debugged already", pid);
 	}
+	int guard = live->unguarded ? 0 : guard_start();
+	if (guard < 0)
+		log_debug(LOG_RUN, "no guard: %s; going on without", strerror(-guard));
 	struct proc *p = proc_new(live, pid, false);
 	if (!p)
 		return err_set(err, -ENOMEM, "no memory to attach to process %d", pid);

@@ -270,6 +270,13 @@ static uint64_t now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
+static void leave_within(struct live *live, unsigned patience_ms)
+{
+	uint64_t start = now_ms();
+	while (!try_leave_all(live) && now_ms() - start < patience_ms)
+		nanosleep(&(struct timespec){ .tv_nsec = 500000 }, NULL);
+}
+
 void live_emergency(unsigned patience_ms)
 {
 	struct live *live = the_live;
@@ -282,7 +289,59 @@ void live_emergency(unsigned patience_ms)
 			restore_memory(&p->space->sw, p->space->memfd);
 	}
 	/* One that does not stop in time (a vfork parent) has no int3 left to run into, and the kernel lets go of it when we are gone. */
-	uint64_t start = now_ms();
-	while (!try_leave_all(live) && now_ms() - start < patience_ms)
-		nanosleep(&(struct timespec){ .tv_nsec = 500000 }, NULL);
+	leave_within(live, patience_ms);
+}
+
+/* --- of a server that is dead, by its guard --- */
+
+static bool has_ended(const struct task *task)
+{
+	return task->state == TASK_GONE || task->state == TASK_ZOMBIE;
+}
+
+/* A leader that has exited shows no memory, its threads do. */
+static int open_memory_of(const struct proc *p)
+{
+	pid_t by = p->base.pid;
+	for (size_t i = p->count; i-- > 0;) {
+		if (!has_ended(p->tasks[i]))
+			by = p->tasks[i]->tid;
+	}
+	return open_memory(by);
+}
+
+/*
+ * The kernel has let it run. A system call that it was making for us has returned into nowhere, or back in time: nothing is known of
+ * its registers. The signal that only we knew of is sent anew.
+ */
+static void inherit_task(struct task *task)
+{
+	int signo = is_judged(task) && !task->away ? task_signal_at_detach(task) : 0;
+
+	if (has_ended(task))
+		return;
+	task->away = NULL;
+	task->gp_valid = task->gp_dirty = false;
+	task->state = pt_seize(task->tid, false) < 0 ? TASK_GONE : TASK_RUNNING;
+	if (signo && task->state == TASK_RUNNING)
+		syscall(SYS_tkill, task->tid, signo);
+}
+
+void live_emergency_inherit(unsigned patience_ms)
+{
+	struct live *live = the_live;
+
+	if (!live)
+		return;
+	for (struct proc *p = live->procs; p; p = p->next) {
+		if (p->launched || !p->space)
+			continue;
+		p->space->memfd = open_memory_of(p);
+		restore_memory(&p->space->sw, p->space->memfd);
+	}
+	for (struct proc *p = live->procs; p; p = p->next) {
+		for (size_t i = 0; !p->launched && p->space && i < p->count; i++)
+			inherit_task(p->tasks[i]);
+	}
+	leave_within(live, patience_ms);
 }

@@ -261,6 +261,11 @@ static const struct tracer_ops tracer_ops = {
 	.free = live_free,
 };
 
+void live_go_unguarded(struct tracer *tr)
+{
+	live_of(tr)->unguarded = true;
+}
+
 struct tracer *live_tracer_new(struct err *err)
 {
 	struct live *live = calloc(1, sizeof(*live));

@@ -16,4 +16,13 @@ struct tracer *live_tracer_new(struct err *err);
  */
 void live_emergency(unsigned patience_ms);
 
+/*
+ * The same done by another process in this memory, when the one that made the tracer is dead and the kernel has let go of everything:
+ * guard.h. Descriptors are not shared.
+ */
+void live_emergency_inherit(unsigned patience_ms);
+
+/* No guard will be started for this tracer's processes. */
+void live_go_unguarded(struct tracer *tr);
+
 #endif

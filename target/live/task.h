@@ -214,6 +214,7 @@ struct live {
 	struct task *over_in_place;
 	bool release_due; /* it has finished: those who waited may run */
 	bool fast;        /* conditions are compiled into the program */
+	bool unguarded;   /* no guard: guard.h */
 	pid_t patch_due;  /* whose hit was one too many at patch_due_at; 0: nobody's */
 	uint64_t patch_due_at;
 	struct tracer_events events;

@@ -1,5 +1,7 @@
 """The server is told to end, or crashes, at any moment of a session: the program is as if nobody had been there."""
 import itertools
+import os
+import re
 import resource
 import signal
 import threading
@@ -10,7 +12,7 @@ import pytest
 from driver import GONE, Driver
 from harness import process, wait
 from harness.server import Stopgo
-from stage import LIMIT, Client, GoPuppet, Puppet, Seed, thread_of, times, wait_gone
+from stage import LIMIT, Client, GoPuppet, Puppet, Seed, symbols, thread_of, times, wait_gone
 
 pytestmark = pytest.mark.stopgo_only("gdbserver leaves its breakpoints where they are")
 
@@ -146,11 +148,119 @@ def test_sigkill_while_stopped(made, programs, serve, program):
         driver.drive(time.monotonic() + 0.05)
         wait.until(lambda: not process.changed_text(actor.pid), "clean code", LIMIT)
         time.sleep(0.05)
-        server.signal(signal.SIGKILL)
-        server.wait_exit(LIMIT)
+        kill(server)
         driver.close()
         actor.assert_untouched()
         server.close()
+
+
+# --- SIGKILL: there is a guard ---
+
+def guard_of(server):
+    """The process that waits for its end: it holds a descriptor of it, and nothing else."""
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/comm") as comm, open(f"/proc/{name}/fdinfo/0") as info:
+                if comm.read() == "stopgo-guard\n" and re.search(rf"^Pid:\s*{server.pid}$", info.read(), re.M):
+                    return int(name)
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            pass
+    return None
+
+
+def kill(server):
+    """SIGKILL; until its guard has done what it does."""
+    guard = guard_of(server)
+    assert guard
+    server.signal(signal.SIGKILL)
+    server.wait_exit(LIMIT)
+    wait.until(lambda: not process.is_alive(guard), "the guard to end", LIMIT)
+
+
+def cold_spots(actor):
+    """Where no thread comes by any more."""
+    path = os.readlink(f"/proc/{actor.pid}/exe")
+    names = ("main.main", "runtime.main", "runtime.schedinit") if isinstance(actor, GoPuppet) else ("main", "_start")
+    return list(symbols(path, *names).values())
+
+
+def begin_at_cold_spots(server, actor):
+    client = Client(server.port)
+    first = client.begin()
+    for addr in cold_spots(actor):
+        client.insert(addr)
+    client.insert(cold_spots(actor)[0], kind=1)
+    client.go_on(first)
+    return client
+
+
+@pytest.mark.parametrize("program", PUPPETS)
+def test_sigkill_while_running(made, programs, serve, program):
+    """Breakpoints that nobody has run into yet are taken out of a program that runs on, and the debug registers are cleared."""
+    actor = made.add(PUPPETS[program](programs))
+    seed = Seed()
+    seen = 0
+    for moment in range(times(16)):
+        print(f"moment {moment}")
+        server = serve.attach(actor.pid, options=("--once",))
+        client = made.add(begin_at_cold_spots(server, actor))
+        time.sleep(seed.random() * 0.02)
+        seen += bool(process.changed_text(actor.pid))
+        kill(server)
+        client.close()
+        actor.assert_untouched()
+        server.close()
+    assert seen > times(16) / 2
+
+
+def test_attach_at_once_after_sigkill(made, programs, serve):
+    """The next server comes while the guard is still at it."""
+    actor = made.add(Puppet(programs, workers=64))
+    for _ in range(times(5)):
+        server = serve.attach(actor.pid)
+        begin_at_cold_spots(server, actor).close()
+        server.signal(signal.SIGKILL)
+        server.wait_exit(LIMIT)
+        server.close()
+    server = serve.attach(actor.pid, options=("--once",))
+    Client(server.port).close()
+    assert wait_gone(server) == 0
+    actor.assert_untouched()
+
+
+def test_guard(made, programs, serve):
+    """It is nobody's child, hears no signal, has no descriptor of the server's, and ends with it."""
+    actor = made.add(Puppet(programs))
+    server = serve.attach(actor.pid)
+    guard = guard_of(server)
+    assert os.listdir(f"/proc/{guard}/fd") == ["0"]
+    assert os.getsid(guard) not in (os.getsid(server.pid), os.getsid(0))
+    assert guard not in process.descendants(server.pid)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD, signal.SIGALRM):
+        os.kill(guard, number)
+    client = begin_at_cold_spots(server, actor)
+    client.halt()
+    client.close()
+    server.signal(signal.SIGTERM)
+    assert wait_gone(server) == 0
+    wait.until(lambda: not process.is_alive(guard), "the guard to end", LIMIT)
+    actor.assert_untouched()
+
+
+def test_no_guard(made, programs, serve):
+    """Without it the breakpoints stay; a launched program needs none."""
+    actor = made.add(Puppet(programs))
+    server = serve.attach(actor.pid, options=("--no-guard",))
+    assert guard_of(server) is None
+    client = begin_at_cold_spots(server, actor)
+    wait.until(lambda: process.changed_text(actor.pid), "breakpoints", LIMIT)
+    server.signal(signal.SIGKILL)
+    server.wait_exit(LIMIT)
+    client.close()
+    wait.until(lambda: process.tracer(actor.pid) == 0, "nobody traces it", LIMIT)
+    assert process.changed_text(actor.pid)
+    launched = serve.launch(programs.c("counter"), "threads", "4")
+    assert guard_of(launched) is None
 
 
 def test_a_stop_is_the_same_after_a_rest(made, programs, serve):

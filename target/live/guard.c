@@ -1,0 +1,97 @@
+#include "target/live/guard.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "base/util.h"
+#include "target/live/live.h"
+#include "target/live/task.h"
+
+enum {
+	STACK_SIZE = 64 * 1024,
+	PATIENCE_MS =
+		5000, /* nobody waits for us; a busy machine may take its time to stop a thread */
+};
+
+struct guard {
+	int pidfd; /* ours; readable when all of us has ended, our tracees let go (kernel/exit.c, exit_notify()) */
+	uint8_t *stack, *helper_stack;
+};
+
+static pid_t guarded; /* the process that has a guard: a forked child has none */
+
+/* Nothing but system calls: the server may have died holding any lock. */
+static int guard_main(void *arg _unused_)
+{
+	struct pollfd server = { .fd = STDIN_FILENO, .events = POLLIN };
+
+	while (poll(&server, 1, -1) <= 0)
+		;
+	live_emergency_inherit(PATIENCE_MS);
+	_exit(0);
+}
+
+/*
+ * We wait until it has ended, so the guard has none of our descriptors when we go on. It ends at once, so that the guard is init's
+ * child and none that a waitpid() of ours could wait for.
+ */
+static int helper_main(void *arg)
+{
+	const struct guard *g = arg;
+
+	if (dup2(g->pidfd, STDIN_FILENO) < 0 ||
+	    syscall(SYS_close_range, STDIN_FILENO + 1, UINT_MAX, 0) < 0)
+		_exit(errno);
+	setsid();
+	prctl(PR_SET_NAME, GUARD_NAME);
+	(void)!chdir("/");
+	_exit(clone(guard_main, g->stack + STACK_SIZE, CLONE_VM, NULL) < 0 ? errno : 0);
+}
+
+static int start(const struct guard *g)
+{
+	int status;
+	pid_t helper =
+		clone(helper_main, g->helper_stack + STACK_SIZE, CLONE_VM | CLONE_VFORK, (void *)g);
+	if (helper < 0)
+		return -errno;
+	while (waitpid(helper, &status, __WALL) < 0) {
+		if (errno != EINTR)
+			return -errno;
+	}
+	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EAGAIN;
+}
+
+int guard_start(void)
+{
+	sigset_t all, old;
+
+	if (guarded == getpid())
+		return 0;
+	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	if (pidfd < 0)
+		return -errno;
+	uint8_t *stacks = mmap(NULL, 2 * STACK_SIZE, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	if (stacks == MAP_FAILED)
+		return -ENOMEM;
+	/* What they inherit: no signal is taken, and no handler of ours runs in them. */
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &old);
+	int r = start(&(struct guard){ pidfd, stacks, stacks + STACK_SIZE });
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	if (r < 0) {
+		munmap(stacks, 2 * STACK_SIZE);
+		return r;
+	}
+	munmap(stacks + STACK_SIZE, STACK_SIZE);
+	guarded = getpid();
+	return 0;
+}
