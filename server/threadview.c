@@ -238,11 +238,23 @@ static pid_t former_tid(struct threadview *v, int64_t id)
 	return 0;
 }
 
+/* The name that the OS thread which keeps one of the other view would have now; 0: it keeps none. A tid is no goroutine's number. */
+static int64_t other_name(struct threadview *v, struct gview *gv)
+{
+	if (!v->kept.id || (gv && v->kept.id != v->kept.tid))
+		return 0;
+	return gv ? gview_id_of(gv, v->kept.tid) : v->kept.tid;
+}
+
 int threadview_next(struct threadview *v, int64_t after, int64_t *ret)
 {
 	struct gview *gv = threadview_gview(v);
+	int64_t hidden = other_name(v, gv);
 	int r = gv ? gview_next(gv, after, ret) : os_next(v, after, ret);
 
+	/* A client that stepped it by its old name would take the new one for somebody else who stepped. */
+	if (r == 0 && *ret && *ret == hidden)
+		r = gv ? gview_next(gv, hidden, ret) : os_next(v, hidden, ret);
 	if (r == 0 && v->kept.id > after && (!*ret || v->kept.id < *ret) &&
 	    os_alive(v, v->kept.tid))
 		*ret = v->kept.id;
