@@ -157,6 +157,12 @@ static int set_any_user(struct options *o, const char *value _unused_, struct er
 	return 0;
 }
 
+static int set_no_guard(struct options *o, const char *value _unused_, struct err *err _unused_)
+{
+	o->no_guard = true;
+	return 0;
+}
+
 static int set_grace(struct options *o, const char *value, struct err *err)
 {
 	long s;
@@ -504,6 +510,8 @@ const struct option_def option_table[] = {
 	  "Serve other users of this machine, too, not the server's user and root alone" },
 	{ "grace", 0, ALL, ARG_NEEDED, "SECONDS", set_grace,
 	  "How long a stop is kept for a client that vanished (default 30)" },
+	{ "no-guard", 0, ALL, ARG_NONE, NULL, set_no_guard,
+	  "Start no process that cleans up attached processes should the server be killed" },
 	{ "threads", 0, ALL, ARG_NEEDED, "auto|goroutines|os", set_threads,
 	  "What the client sees as threads; auto: goroutines of a Go program, to gdb and lldb" },
 	{ "max-goroutines", 0, ALL, ARG_NEEDED, "N", set_max_goroutines,
