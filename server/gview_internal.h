@@ -1,6 +1,6 @@
 /*
- * gview_internal.h - the goroutine view inside: what gview.c (who runs what, registers, windows) and gview_list.c (who is listed and
- * what is said of them) share. Nobody else includes it.
+ * gview_internal.h - the goroutine view inside: what gview.c (who runs what, registers, windows), gview_list.c (who is listed) and
+ * gview_describe.c (what is said of them) share. Nobody else includes it.
  *
  * Everything here is of one stop: it is made when asked for and forgotten by gview_resumed(). What lasts is the table of ids and
  * the set of windows that the client was shown.
@@ -77,6 +77,7 @@ bool gview_thread_exists(struct gview *gv, pid_t tid);
 int gview_room(void *array, size_t size, size_t count, size_t *room);
 
 /* gview_list.c */
+uint64_t gview_clock_ns(void);
 int gview_list(struct gview *gv);
 /* In the listing of this stop, if there is one. */
 const struct go_goroutine *gview_listed(const struct gview *gv, int64_t id);
