@@ -458,8 +458,10 @@ void gstep_say_limit(struct session *s, struct inferior *inf)
 	    go_count(gview_model(gv)) <= inf->all->policy.max_goroutines ||
 	    gview_next(gv, 0, &first) < 0)
 		return;
-	size_t left_out = gview_left_out(gv, &listed);
-	if (!left_out)
+	/* A brief listing has fewer than there will be when somebody looks. */
+	size_t all = gview_left_out(gv, &listed) + listed;
+	listed = MAX(listed, MIN(all, inf->all->policy.max_goroutines));
+	if (all == listed)
 		return;
 	inf->steps.told_limit = true;
 	session_printf(
@@ -467,5 +469,5 @@ void gstep_say_limit(struct session *s, struct inferior *inf)
 		"%zu goroutines are not listed as threads, %zu are; 'monitor goroutines' shows "
 		"all, "
 		"'monitor set max-goroutines N' lists more\n",
-		left_out, listed);
+		all - listed, listed);
 }

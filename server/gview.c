@@ -25,6 +25,7 @@ void gview_free(struct gview *gv)
 	free(gv->gs);
 	free(gv->ids);
 	free(gv->choice.g);
+	free(gv->known);
 	free(gv->big);
 	free(gv->shown);
 	free(gv);

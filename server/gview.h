@@ -7,6 +7,9 @@
  *         Before the runtime has started, the first OS thread is thread 1, which becomes goroutine 1.
  * Listed: every goroutine but the runtime's own, at most policy->max_goroutines: the one that stopped, those that run, then the
  *         newest; and every OS thread that runs none of them. Whatever lives can be asked for, listed or not.
+ * Brief:  a client that reads the list at every stop spends more time on a thousand entries than the stop takes otherwise (gdb compares
+ *         each thread it has with each of the list). When not all can be listed anyway, a brief listing has those that the client
+ *         was told last and that live, else a hundred; nobody looks at the others for it. None is told to have ended that lives.
  * Cost:   nothing is read before somebody asks, and once a stop. One thread's goroutine costs four reads, a listing a batch a
  *         few hundred goroutines. gview_resumed() forgets. Of more goroutines than can be listed the choice is made anew only so
  *         often that it takes a thirtieth of the time; in between those chosen are read again, and those made since.
@@ -44,6 +47,10 @@ int gview_regs_begin(struct gview *gv, int64_t id, struct view_regs *r);
 
 /* The client knows this one: it is listed whatever the limit. */
 void gview_prefer(struct gview *gv, int64_t id);
+/* The next listing is for somebody who does not want to see it. */
+void gview_brief(struct gview *gv, bool brief);
+/* The client has been told the listing as it is. */
+void gview_told(struct gview *gv);
 /* How many goroutines the last listing left out; 0 when there was none at this stop. */
 size_t gview_left_out(struct gview *gv, size_t *ret_listed);
 

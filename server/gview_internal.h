@@ -32,6 +32,11 @@ struct big_id {
 	int64_t id;
 };
 
+/* A goroutine of the list that the client was told last. */
+struct known {
+	uint64_t g, goid;
+};
+
 struct gview {
 	struct target *target;
 	struct go_model *model;
@@ -58,6 +63,10 @@ struct gview {
 		size_t of, seen;   /* what go_count() was; how many could have been listed */
 		uint64_t again_ns; /* chosen anew from then on */
 	} choice;
+
+	bool brief;
+	struct known *known; /* by goid; outlives the stop */
+	size_t n_known, known_room;
 
 	int64_t preferred;
 	struct big_id *big;

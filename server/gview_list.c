@@ -5,7 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { CHOOSE_SHARE = 30 };
+enum { CHOOSE_SHARE = 30, BRIEF = 100 };
 
 static const uint64_t choose_max_ns = UINT64_C(2000000000);
 
@@ -223,6 +223,120 @@ static int choose_among(struct gview *gv, struct choice *c)
 	return r;
 }
 
+/* --- few of them --- */
+
+static int known_by_goid(const void *a, const void *b)
+{
+	const struct known *x = a, *y = b;
+	return x->goid < y->goid ? -1 : x->goid > y->goid;
+}
+
+static bool is_known(const struct gview *gv, const struct go_goroutine *g)
+{
+	const struct known key = { g->g, g->goid };
+	const struct known *k =
+		gv->n_known ? bsearch(&key, gv->known, gv->n_known, sizeof(key), known_by_goid)
+			    : NULL;
+	return k && k->g == g->g;
+}
+
+static int keep_known(void *ctx, const struct go_goroutine *g)
+{
+	struct gview *gv = ctx;
+
+	if (!is_known(gv, g) || !wanted(gv, g))
+		return 0;
+	if (gview_room(&gv->gs, sizeof(*gv->gs), gv->n_gs, &gv->gs_room) < 0)
+		return -ENOMEM;
+	gv->gs[gv->n_gs++] = *g;
+	return 0;
+}
+
+/* Those that the client has and that still live: to leave one out would tell it that it ended. */
+static int list_known(struct gview *gv)
+{
+	_cleanup_free_ uint64_t *g = calloc(gv->n_known + 1, sizeof(*g));
+
+	if (!g)
+		return -ENOMEM;
+	for (size_t i = 0; i < gv->n_known; i++)
+		g[i] = gv->known[i].g;
+	gv->n_gs = 0;
+	return go_walk_these(gv->model, GO_WALK_NO_TID, g, gv->n_known, GO_GOROUTINES_MAX,
+			     keep_known, gv);
+}
+
+static int most_wanted(const void *a, const void *b, void *ctx)
+{
+	const struct gview *gv = ctx;
+	bool less = less_wanted(gv, a, b);
+	return less != less_wanted(gv, b, a) ? (less ? 1 : -1) : 0;
+}
+
+/* Of those that were chosen: what the client has, and when that has become little, the most wanted. */
+static int cut(struct gview *gv)
+{
+	size_t n = 0;
+
+	qsort_r(gv->gs, gv->n_gs, sizeof(*gv->gs), most_wanted, gv);
+	for (size_t i = 0; i < gv->n_gs; i++)
+		if (!is_known(gv, &gv->gs[i]) && n < BRIEF)
+			gv->gs[n++] = gv->gs[i];
+	_cleanup_free_ struct go_goroutine *new = calloc(n + 1, sizeof(*new));
+	if (!new)
+		return -ENOMEM;
+	memcpy(new, gv->gs, n * sizeof(*new));
+	int r = list_known(gv);
+	for (size_t i = 0; i < n && r == 0 && gv->n_gs < BRIEF; i++) {
+		r = gview_room(&gv->gs, sizeof(*gv->gs), gv->n_gs, &gv->gs_room);
+		if (r == 0)
+			gv->gs[gv->n_gs++] = new[i];
+	}
+	return r;
+}
+
+/* Is what the client has enough, without a look at the others? Until it is time to look at all again. */
+static bool known_will_do(const struct gview *gv, const struct choice *c)
+{
+	return gv->brief && gv->choice.count && gv->choice.limit == c->limit &&
+	       gv->n_known >= BRIEF / 2 && go_count(gv->model) >= gv->choice.of &&
+	       gview_clock_ns() < gv->choice.again_ns;
+}
+
+static int choose_few(struct gview *gv, struct choice *c)
+{
+	if (known_will_do(gv, c)) {
+		c->seen = gv->choice.seen;
+		int r = list_known(gv);
+		if (r < 0 || gv->n_gs >= BRIEF / 2)
+			return r;
+		gv->n_gs = 0;
+		c->seen = 0;
+	}
+	int r = choose_among(gv, c);
+	return r == 0 && gv->brief && c->seen > gv->n_gs ? cut(gv) : r;
+}
+
+void gview_brief(struct gview *gv, bool brief)
+{
+	/* A listing that has all of them is the same either way. */
+	if (gv->brief != brief && gv->left_out)
+		gv->listed = false;
+	gv->brief = brief;
+}
+
+void gview_told(struct gview *gv)
+{
+	gv->n_known = 0;
+	for (size_t i = 0; gv->listed && i < gv->n_gs; i++) {
+		if (gview_room(&gv->known, sizeof(*gv->known), gv->n_known, &gv->known_room) < 0)
+			return;
+		gv->known[gv->n_known++] = (struct known){ gv->gs[i].g, gv->gs[i].goid };
+	}
+}
+
+/* --- the listing --- */
+
 int gview_list(struct gview *gv)
 {
 	struct choice c = { .gv = gv, .limit = gv->policy->max_goroutines };
@@ -232,7 +346,7 @@ int gview_list(struct gview *gv)
 	int r = gview_see_all(gv);
 	gv->n_gs = 0;
 	if (r == 0 && gview_ready(gv)) {
-		r = choose_among(gv, &c);
+		r = choose_few(gv, &c);
 		if (r == 0)
 			r = add_running(gv);
 		if (r == 0)

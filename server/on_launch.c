@@ -180,6 +180,7 @@ static void put_started(struct session *s, struct inferior *inf)
 	session_select(s, inf, id);
 	if (session_is_lldb(s))
 		session_update_signals(s);
+	s->lists_due = 1;
 	s->inferiors->last = (struct target_event){ 0 };
 	stops_put_state(s, inf, id, &s->reply);
 }

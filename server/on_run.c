@@ -48,6 +48,8 @@ void on_status(struct session *s, struct args *a)
 		return;
 	}
 	session_select(s, inf, id);
+	/* gdb's "target remote" reads the list before and after it looks where the program is. */
+	s->lists_due = 2;
 	stops_put_state(s, inf, id, &s->reply);
 }
 

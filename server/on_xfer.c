@@ -1,3 +1,4 @@
+#include "server/gview.h"
 #include "server/handlers.h"
 #include "server/osdata.h"
 #include "server/svr4.h"
@@ -171,17 +172,35 @@ static void put_thread(struct session *s, struct inferior *inf, int64_t id, bool
 	buf_puts(out, "</thread>\n");
 }
 
+/*
+ * gdb reads the list at each stop, and again when somebody asks for it: 'info threads', 'thread apply', an IDE's list. True when it is
+ * the first.
+ */
+static bool nobody_asked(struct session *s)
+{
+	if (!s->lists_due)
+		return false;
+	s->lists_due--;
+	return s->client.kind == CLIENT_GDB;
+}
+
 static int read_threads(struct session *s, const char *annex, struct buf *out)
 {
 	if (annex[0])
 		return -EINVAL;
+	bool brief = nobody_asked(s);
 	buf_puts(out, "<threads>\n");
 	for (struct inferior *inf = s->inferiors->first; inf; inf = inf->next) {
+		struct gview *gv = threadview_gview(inf->view);
+		if (gv)
+			gview_brief(gv, brief);
 		/* Each costs reading the thread's registers: too much for a list of thousands. */
 		bool with_handle = inf->threaddb && count_threads(inf) <= HANDLES_MAX;
 		int64_t id = 0;
 		while (threadview_next(inf->view, id, &id) == 0 && id)
 			put_thread(s, inf, id, with_handle, out);
+		if (gv)
+			gview_told(gv);
 	}
 	buf_puts(out, "</threads>\n");
 	return 0;

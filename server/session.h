@@ -90,6 +90,7 @@ struct session {
 	size_t queued, queue_room;
 	bool notified; /* vStopped is due */
 
+	unsigned lists_due; /* of threads, that gdb reads by itself after a stop: nobody asked for them */
 	struct threadid listing; /* qsThreadInfo goes on behind this thread; pid 0: it is over */
 	struct xfer_snapshot xfer;
 	struct hostio hostio;

@@ -587,6 +587,7 @@ static void all_stopped(struct session *s)
 	stdio_pty_drain(s->inferiors->pty);
 	stdio_pty_hold(s->inferiors->pty, true);
 	s->running = s->interrupting = false;
+	s->lists_due = 1;
 	forget_steps(s->inferiors);
 	for (struct inferior *inf = s->inferiors->first; inf; inf = inf->next) {
 		threadview_resumed(inf->view);

@@ -218,6 +218,71 @@ def test_more_goroutines_than_are_listed(session, programs):
     gdb.kill()
 
 
+def document(rsp, name):
+    """An object read in pieces, whole."""
+    text = b""
+    while True:
+        part = rsp.ask(f"qXfer:{name}:read::{len(text):x},4000")
+        text += part[1:]
+        if part[:1] == b"l":
+            return text.decode()
+        assert part[:1] == b"m"
+
+
+def listed(rsp):
+    """The goroutines that the list has."""
+    ids = (int(tid, 16) for tid in re.findall(r'<thread id="p\w+\.(\w+)"', document(rsp, "threads")))
+    return {goid for goid in ids if goid < 1 << 30}
+
+
+@pytest.mark.gdbs("gdb13")
+def test_the_list_that_nobody_asked_for_is_short(serve, new_rsp, programs):
+    """gdb reads it at each stop: of more than can be listed those it has and that live; all 1,024 when it is asked again."""
+    server = serve.launch(programs.go("gosteps", where.newest_go()), "many", "3000")
+    rsp = new_rsp(server)
+    rsp.ask("qSupported:multiprocess+;swbreak+;xmlRegisters=i386;vContSupported+;qXfer:threads:read+")
+    rsp.ask("?")
+    assert listed(rsp) == listed(rsp) == listed(rsp) == {1}
+    tick = programs.symbol(server.command[-3], "main.tick")
+    assert rsp.ask(f"Z0,{tick:x},1") == b"OK"
+
+    def go():
+        rsp.send("vCont;c")
+        while rsp.receive()[:1] == b"O":
+            pass
+    go()
+    few = listed(rsp)
+    assert 1 in few and 50 <= len(few) <= 110
+    go()
+    assert few == listed(rsp)
+    many = listed(rsp)
+    assert len(many) == 1024 and few <= many
+    for _ in range(3):
+        go()
+        assert many == listed(rsp)
+    rsp.send("k")
+    rsp.close()
+
+
+def test_none_of_many_is_said_to_have_ended(session, programs):
+    gdb, _ = session(programs.go("gosteps", where.newest_go()), "many", "3000")
+    gdb.cli("set print thread-events on")
+    gdb.break_at("main.tick")
+    gdb.cont()
+    gdb.expect_breakpoint_stop("main.tick")
+    said = ""
+    for turn in range(12):
+        if turn == 6:
+            assert len(gdb.threads()) >= 1024
+        gdb.step("next")
+        said += "".join(gdb.console)
+        if gdb.bt()[0] != "main.tick":
+            gdb.cont()
+            gdb.expect_breakpoint_stop("main.tick")
+    assert "exited" not in said
+    gdb.kill()
+
+
 def test_views_by_choice(session, programs):
     gdb, _ = session(programs.go("calls", where.newest_go()), options=("--once", "--threads=os"))
     gdb.run_to("main.add")
