@@ -294,10 +294,14 @@ void on_run(struct session *s, struct args *a)
 		return;
 	}
 	struct inferior *inf = launch(s, &err);
-	if (inf)
+	if (inf) {
 		put_started(s, inf);
-	else
-		session_error_from(s, 1, &err);
+		return;
+	}
+	/* gdb 13 reads no reason from the answer: its user finds it where the server runs. */
+	if (!session_is_lldb(s))
+		say("%s", err_text(&err, err.code));
+	session_error_from(s, 1, &err);
 }
 
 /* A10,0,HEX,4,1,HEX...: the length in hex digits, the place and the text of each word; lengths and places are decimal. */

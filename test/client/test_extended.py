@@ -1,4 +1,6 @@
 """extended-remote: one server, many programs: run, restart, attach, detach, kill; files and the list of processes."""
+import shutil
+
 import pytest
 
 from harness import process, wait
@@ -124,6 +126,17 @@ def test_without_a_shell(extended, programs):
     gdb.cli("run")
     gdb.expect_exit(0)
     server.out.find(r"arg=\$HOME\narg=\*\n")
+
+
+def test_why_a_program_does_not_start_is_said_where_the_server_runs(extended, programs, tmp_path):
+    program = tmp_path / "closed"
+    shutil.copyfile(programs.c("basic"), program)
+    program.chmod(0o644)
+    gdb, server = extended(programs.c("basic"))
+    gdb.cli(f"set remote exec-file {program}")
+    gdb.cli("set startup-with-shell off")
+    assert gdb.error_of("run")
+    server.err.find(r"Cannot exec [\s\S]*Permission denied")
 
 
 @pytest.mark.peer_fails("it answers twice, and gdb is confused")
