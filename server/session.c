@@ -281,6 +281,8 @@ void session_drop_inferior(struct session *s, struct inferior *inf)
 	if (s->cont.pid == inf->pid)
 		s->cont = (struct threadid){ 0 };
 	s->xfer.object = NULL;
+	/* As gdbserver's SIGINT it goes with the process, and does not wait for the next one that is started. */
+	s->interrupt_early = false;
 	stops_forget(s, inf->pid);
 	inferiors_remove(inf);
 	server_inferior_gone(s->server);
