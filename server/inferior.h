@@ -64,6 +64,7 @@ struct inferiors {
 	struct view_policy policy; /* what the client sees as threads */
 	struct inferior *first;
 	size_t count;
+	pid_t begun; /* the one that was started or attached last; 0: there was none */
 	struct target_event last; /* reported last; target NULL: none, or its process is gone */
 	int64_t last_id; /* of the thread it was reported of; 0: whatever its OS thread is now */
 	struct launching launching;

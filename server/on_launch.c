@@ -188,7 +188,9 @@ static void put_started(struct session *s, struct inferior *inf)
 static struct inferior *take_over(struct session *s, struct target *t)
 {
 	struct inferior *inf = inferiors_add(s->inferiors, t);
-	if (!inf)
+	if (inf)
+		s->inferiors->begun = inf->pid;
+	else
 		t->ops->close(t);
 	return inf;
 }

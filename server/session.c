@@ -393,6 +393,10 @@ static bool interrupt_inferior(struct inferior *inf)
 
 static bool interrupt_any(struct session *s)
 {
+	/* gdb does not say whom it means, and its Hg names whom it looked at last. gdbserver takes the one begun last, and so do we. */
+	if (!session_is_lldb(s) &&
+	    interrupt_inferior(inferiors_by_pid(s->inferiors, s->inferiors->begun)))
+		return true;
 	if (interrupt_inferior(session_inferior(s)))
 		return true;
 	for (struct inferior *inf = s->inferiors->first; inf; inf = inf->next)

@@ -192,8 +192,10 @@ static int choose_process(const struct options *o, pid_t *ret, struct err *err)
 
 static int take_over(struct server *srv, struct target *t, struct err *err)
 {
-	if (inferiors_add(srv->inferiors, t))
+	if (inferiors_add(srv->inferiors, t)) {
+		srv->inferiors->begun = t->pid;
 		return 0;
+	}
 	if (t->ops->run->launched(t))
 		t->ops->run->kill(t);
 	else
