@@ -49,15 +49,21 @@ static uint64_t body_of(Dwarf_Die *function, uint64_t low, uint64_t end)
 
 static bool bounds_of(Dwarf_Die *die, uint64_t *ret_low, uint64_t *ret_end)
 {
-	Dwarf_Addr entry, low, high;
+	Dwarf_Addr entry = 0, base, low, high;
+	bool said = dwarf_entrypc(die, &entry) == 0;
+	ptrdiff_t at = 0;
 
-	if (dwarf_entrypc(die, &entry) != 0)
-		return false;
+	/* Of one in several parts (what is seldom run lies elsewhere) the first begins it, unless it says where it does. */
+	while ((at = dwarf_ranges(die, at, &base, &low, &high)) > 0) {
+		if (high <= low || (said && (entry < low || entry >= high)))
+			continue;
+		*ret_low = said ? entry : low;
+		*ret_end = high;
+		return true;
+	}
 	*ret_low = entry;
-	*ret_end = dwarf_lowpc(die, &low) == 0 && dwarf_highpc(die, &high) == 0 && high > entry
-			   ? high
-			   : entry + 1;
-	return true;
+	*ret_end = entry + 1;
+	return said;
 }
 
 static struct di_place place_at(struct debuginfo *di, Dwarf_Die *unit, uint64_t linked)
@@ -97,6 +103,7 @@ static void tell_function(struct search *s, Dwarf_Die *die, bool whole)
 	at.low = low + s->di->bias;
 	at.end = end + s->di->bias;
 	at.function = dwarf_diename(die);
+	at.inlined = !whole;
 	s->found++;
 	s->stopped = !s->fn(s->ctx, &at);
 }
