@@ -41,6 +41,7 @@ bool debuginfo_holds(const struct debuginfo *di, uint64_t addr);
 struct di_place {
 	uint64_t addr;     /* where a breakpoint belongs: behind the prologue, when that is known */
 	uint64_t low, end; /* of the function around it; end is exclusive, 0 when not known */
+	bool inlined;      /* that function was inlined here, and low and end are of this copy */
 	const char *function;
 	const char *file; /* NULL: not known */
 	int line;

@@ -226,8 +226,17 @@ void expr_parse(struct parser *p, int precedence, struct value *ret)
 	}
 }
 
-int expr_compile_condition(const char *text, const struct expr_scope *scope, struct buf *code,
-			   struct err *err)
+static void take_address(struct parser *p, struct value *v)
+{
+	if (v->form != PLACE || v->bits)
+		expr_fail(p, -EINVAL,
+			  "this is no variable in memory: it is a value, a bit field or in a register");
+}
+
+/* want: what becomes of the value. */
+static int compile(const char *text, const struct expr_scope *scope, struct buf *code,
+		   void (*want)(struct parser *, struct value *), struct di_type *ret_type,
+		   struct err *err)
 {
 	struct parser p = { .text = text, .at = text, .scope = scope, .code = code, .err = err };
 	struct value v = { 0 };
@@ -236,11 +245,13 @@ int expr_compile_condition(const char *text, const struct expr_scope *scope, str
 		return err_set(err, -EINVAL, "the expression is longer than %d bytes",
 			       EXPR_TEXT_MAX);
 	expr_parse(&p, 1, &v);
-	expr_load_truth(&p, &v);
 	expr_blanks(&p);
 	if (*p.at)
 		expr_fail(&p, -EINVAL, "something is left over");
+	if (!p.error)
+		want(&p, &v);
 	axcode_op(code, AXCODE_END);
+	*ret_type = v.type;
 	while (p.owned) {
 		struct owned *next = p.owned->next;
 		free(p.owned);
@@ -249,4 +260,21 @@ int expr_compile_condition(const char *text, const struct expr_scope *scope, str
 	if (!p.error && buf_error(code))
 		return err_set(err, buf_error(code), "'%.100s' is too long", text);
 	return p.error;
+}
+
+int expr_compile_condition(const char *text, const struct expr_scope *scope, struct buf *code,
+			   struct err *err)
+{
+	struct di_type type;
+	return compile(text, scope, code, expr_load_truth, &type, err);
+}
+
+int expr_compile_address(const char *text, const struct expr_scope *scope, struct buf *code,
+			 struct di_type *ret, struct err *err)
+{
+	struct di_type type;
+	int r = compile(text, scope, code, take_address, &type, err);
+	if (r == 0)
+		*ret = type;
+	return r;
 }

@@ -27,6 +27,10 @@ struct expr_scope {
 int expr_compile_condition(const char *text, const struct expr_scope *scope, struct buf *code,
 			   struct err *err);
 
+/* The same of an expression that means a variable: ends with its address. -EINVAL: it is none, or is in a register. */
+int expr_compile_address(const char *text, const struct expr_scope *scope, struct buf *code,
+			 struct di_type *ret, struct err *err);
+
 /* The bytecode's register numbers, DWARF's, as enum x86_reg: for ax_compile(). */
 int expr_ax_reg(void *ctx, unsigned number);
 

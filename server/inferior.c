@@ -255,11 +255,11 @@ void inferior_execed(struct inferior *inf)
 	gsteps_forget(&inf->steps);
 	gwatch_forget(&inf->watches);
 	gofiles_forget(&inf->files);
-	bpoints_forget(&inf->points);
 	places_images_fini(&inf->images);
 	inf->r_debug = 0;
 	inf->is_go = 0;
 	inf->note_count = 0;
+	bpoints_execed(inf);
 }
 
 bool inferior_is_go(struct inferior *inf)

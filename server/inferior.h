@@ -101,7 +101,7 @@ struct thread_note *inferior_note(struct inferior *inf, pid_t tid);
 struct thread_note *inferior_note_make(struct inferior *inf, pid_t tid);
 void inferior_note_drop(struct inferior *inf, pid_t tid);
 
-/* Everything learned from the old program is forgotten. */
+/* Everything learned from the old program is forgotten; breakpoints that a person set are looked for in the new one. */
 void inferior_execed(struct inferior *inf);
 
 /* Is it a Go program? Looks once a program. */

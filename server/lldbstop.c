@@ -140,7 +140,7 @@ static struct stop_reply describe(struct session *s, struct inferior *inf, int64
 		sr.reason = STOP_REASON_SIGNAL;
 	}
 	/* A trap of the program's own is a breakpoint to Delve; lldb makes SIGTRAP of one it did not set. */
-	if (stop.kind == STOP_SWBREAK)
+	if (stop.kind == STOP_SWBREAK || (stop.kind == STOP_WATCH && stop.unasked))
 		sr.reason = STOP_REASON_SWBREAK;
 	return sr;
 }

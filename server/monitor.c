@@ -271,16 +271,21 @@ static const struct {
 	  "Where libthread_db is looked for: folders, $sdir, $pdir", set_thread_db_path },
 	{ "show libthread-db-search-path", "", "Show that path", show_thread_db_path },
 	{ "exit", "", "Quit GDBserver", do_exit },
-	{ "break", " FUNC|FILE:LINE|*ADDR [if EXPR] [hits OP N [each]] [goroutine N]",
+	{ "break", " FUNC|FILE:LINE|*ADDR [pending] [if EXPR] [hits OP N [each]] [goroutine N]",
 	  "Set a breakpoint of the server's own; its hits are told as SIGTRAP", monitor_break },
+	{ "watch",
+	  " EXPR|*ADDR [LEN] [write|read|access] [if EXPR] [hits OP N [each]] [goroutine N]",
+	  "Set a watchpoint of the server's own on a variable or on memory; its hits are told as "
+	  "SIGTRAP",
+	  monitor_watch },
 	{ "trace",
-	  " FUNC|FILE:LINE [noargs] [noreturn] [if EXPR] [hits OP N [each]] [goroutine N] [rate N] "
+	  " FUNC|FILE:LINE [pending] [noargs] [noreturn] [if EXPR] [hits OP N [each]] [goroutine N] [rate N] "
 	  "[--log "
 	  "FILE]",
 	  "Print calls with arguments and results as they happen, without a stop", monitor_trace },
 	{ "breakpoints", "", "List breakpoints, the client's and the server's, with their hits",
 	  monitor_breakpoints },
-	{ "delete", " N|all", "Delete a breakpoint or trace of the server's own", monitor_delete },
+	{ "delete", " N|all", "Delete a breakpoint, watchpoint or trace of the server's own", monitor_delete },
 	{ "hits", " N ==|!=|<|<=|>|>=|% VALUE [each] | N off",
 	  "Stop at some hits of a breakpoint only; each: counted by goroutine", monitor_hits },
 	{ "goroutines",

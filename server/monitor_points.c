@@ -12,9 +12,11 @@
 enum { TEXT_MAX = 4 * 1024 * 1024, CONSOLE_RATE = 5000 };
 
 static const char break_usage[] =
-	"monitor break FUNC|FILE:LINE|*ADDR [if EXPR] [hits OP N [each]] [goroutine N]";
-static const char trace_usage[] = "monitor trace FUNC|FILE:LINE [noargs] [noreturn] [if EXPR] "
-				  "[hits OP N [each]] [goroutine N] [rate N] [--log FILE]";
+	"monitor break FUNC|FILE:LINE|*ADDR [pending] [if EXPR] [hits OP N [each]] [goroutine N]";
+static const char watch_usage[] = "monitor watch EXPR|*ADDR [LEN] [write|read|access] [if EXPR] "
+				  "[hits OP N [each]] [goroutine N]";
+static const char trace_usage[] = "monitor trace FUNC|FILE:LINE [pending] [noargs] [noreturn] [if "
+				  "EXPR] [hits OP N [each]] [goroutine N] [rate N] [--log FILE]";
 static const char hits_usage[] =
 	"monitor hits N OP VALUE [each] | monitor hits N off; OP is one of "
 	"== != < <= > >= %";
@@ -82,20 +84,23 @@ static bool goes_on(const char *begin, const char *end)
 
 static bool is_option(const char *at)
 {
-	static const char *const options[] = { "hits",   "goroutine", "thread", "rate",
-					       "noargs", "noreturn",  "--log",  "each" };
+	static const struct {
+		const char *name;
+		char takes; /* what follows: an operator, a number, anything */
+	} options[] = { { "hits", 'o' }, { "goroutine", 'n' }, { "thread", 'n' }, { "rate", 'n' },
+			{ "noargs", 0 }, { "noreturn", 0 },    { "--log", 0 },    { "each", 0 },
+			{ "if", 0 },     { "write", 0 },       { "read", 0 },     { "access", 0 },
+			{ "pending", 0 } };
 	const char *next;
 
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
-		if (!is_word_at(at, options[i]))
+		if (!is_word_at(at, options[i].name))
 			continue;
-		next = at + strlen(options[i]);
+		next = at + strlen(options[i].name);
 		next += strspn(next, " \t");
-		if (options[i][0] == 'h')
+		if (options[i].takes == 'o')
 			return *next && strchr("=!<>%", *next);
-		if (options[i][0] == 'n' || options[i][0] == '-' || options[i][0] == 'e')
-			return true;
-		return isdigit((unsigned char)*next);
+		return options[i].takes != 'n' || isdigit((unsigned char)*next);
 	}
 	return false;
 }
@@ -137,6 +142,24 @@ static bool take_rate(char *text, uint64_t *ret)
 	return number(text, ret) && *ret;
 }
 
+static bool take_access(const char *name, struct bpoint_want *want)
+{
+	static const struct {
+		const char *name;
+		enum point_kind kind;
+	} kinds[] = { { "write", POINT_WRITE },
+		      { "read", POINT_READ },
+		      { "access", POINT_ACCESS } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		if (strcmp(name, kinds[i].name) != 0)
+			continue;
+		want->point = kinds[i].kind;
+		return true;
+	}
+	return false;
+}
+
 static bool take_option(char *name, char **rest, struct bpoint_want *want,
 			struct trace_options *how)
 {
@@ -156,6 +179,10 @@ static bool take_option(char *name, char **rest, struct bpoint_want *want,
 		want->thread = (int64_t)n;
 		return true;
 	}
+	if (want->kind == BPOINT_WATCH)
+		return take_access(name, want);
+	if (!strcmp(name, "pending"))
+		return (want->pending = true);
 	if (!how)
 		return false;
 	if (!strcmp(name, "args") || !strcmp(name, "return"))
@@ -173,11 +200,27 @@ static bool take_option(char *name, char **rest, struct bpoint_want *want,
 	return true;
 }
 
+/* "counter", "*0x404010 4" */
+static bool take_watched(char **rest, struct bpoint_want *want)
+{
+	char *at = *rest + strspn(*rest, " \t");
+
+	*rest = at;
+	if (at[0] != '*' || !isdigit((unsigned char)at[1]))
+		return (want->spec = expression(rest));
+	want->spec = word(rest);
+	at = *rest + strspn(*rest, " \t");
+	return !isdigit((unsigned char)*at) || number(word(rest), &want->len);
+}
+
 static bool take_options(char *rest, struct bpoint_want *want, struct trace_options *how)
 {
 	char *name;
 
-	want->spec = word(&rest);
+	if (want->kind != BPOINT_WATCH)
+		want->spec = word(&rest);
+	else if (!take_watched(&rest, want))
+		return false;
 	if (!want->spec)
 		return false;
 	while ((name = word(&rest)))
@@ -190,10 +233,15 @@ static void say_added(struct session *s, const struct bpoint *b)
 {
 	enum { SHOWN = 8 };
 
+	if (b->waits)
+		session_printf(s, "Breakpoint %u waits: %s\n", b->number, b->why ? b->why : "");
 	for (size_t i = 0; i < MIN(b->places.count, (size_t)SHOWN); i++)
 		session_printf(s, "%s %u at 0x%llx: %s\n",
-			       b->kind == BPOINT_TRACE ? "Trace" : "Breakpoint", b->number,
-			       (unsigned long long)b->places.at[i].addr, b->places.at[i].text);
+			       b->kind == BPOINT_TRACE   ? "Trace"
+			       : b->kind == BPOINT_WATCH ? "Watchpoint"
+							 : "Breakpoint",
+			       b->number, (unsigned long long)b->places.at[i].addr,
+			       b->places.at[i].text);
 	if (b->places.count > SHOWN)
 		session_printf(s, "... and %zu more places\n", b->places.count - SHOWN);
 }
@@ -219,6 +267,24 @@ bool monitor_break(struct session *s, char *rest)
 		return session_usage(s, break_usage);
 	if (inf)
 		add(s, inf, &want);
+	return true;
+}
+
+bool monitor_watch(struct session *s, char *rest)
+{
+	struct bpoint_want want = { .kind = BPOINT_WATCH, .point = POINT_WRITE };
+	struct inferior *inf = inferior(s), *of;
+	int64_t id;
+
+	if (!inf)
+		return true;
+	if (!take_options(rest, &want, NULL))
+		return session_usage(s, watch_usage);
+	if (session_thread(s, &of, &id) && of == inf)
+		want.tid = threadview_tid_of(inf->view, id);
+	if (!want.tid)
+		(void)inf->target->ops->next_thread(inf->target, 0, &want.tid);
+	add(s, inf, &want);
 	return true;
 }
 

@@ -10,6 +10,7 @@ struct session;
 
 /* As monitor.c calls them: rest is the arguments; false: the usage is to be shown. */
 bool monitor_break(struct session *s, char *rest);
+bool monitor_watch(struct session *s, char *rest);
 bool monitor_trace(struct session *s, char *rest);
 bool monitor_breakpoints(struct session *s, char *rest);
 bool monitor_delete(struct session *s, char *rest);

@@ -12,6 +12,8 @@
 #include "server/gview.h"
 #include "server/inferior.h"
 #include "server/svr4.h"
+#include "server/values.h"
+#include "target/ax.h"
 
 enum { AUXV_MAX = 4096, CANDIDATES_MAX = 64, TEXT_MAX = 1024, NAME_LEN_MAX = 1024 };
 
@@ -29,9 +31,12 @@ void places_images_fini(struct places_images *all)
 
 static void add_image(struct places_images *all, const char *path, uint64_t bias)
 {
-	for (size_t i = 0; i < all->count; i++)
-		if (all->at[i].bias == bias && !strcmp(all->at[i].path, path))
-			return;
+	for (size_t i = 0; i < all->count; i++) {
+		if (all->at[i].bias != bias || strcmp(all->at[i].path, path) != 0)
+			continue;
+		all->at[i].gone = false;
+		return;
+	}
 	if (all->count == PLACES_IMAGES_MAX)
 		return;
 	struct places_image *at = reallocarray(all->at, all->count + 1, sizeof(*at));
@@ -52,7 +57,7 @@ static bool is_same_file(const char *a, const char *b)
 	       sa.st_ino == sb.st_ino;
 }
 
-static uint64_t entry_of(struct inferior *inf)
+static uint64_t auxv_value(struct inferior *inf, uint64_t type)
 {
 	_cleanup_buf_ struct buf auxv = { 0 };
 	uint64_t pair[2];
@@ -62,7 +67,7 @@ static uint64_t entry_of(struct inferior *inf)
 		return 0;
 	for (size_t at = 0; at + sizeof(pair) <= auxv.len; at += sizeof(pair)) {
 		memcpy(pair, auxv.data + at, sizeof(pair));
-		if (pair[0] == AT_ENTRY)
+		if (pair[0] == type)
 			return pair[1];
 	}
 	return 0;
@@ -81,7 +86,7 @@ static void add_program(struct inferior *inf)
 		snprintf(path, sizeof(path), "%s", proc);
 	if (image_open(path, &img, NULL) < 0)
 		return;
-	uint64_t bias = image_bias(img, entry_of(inf));
+	uint64_t bias = image_bias(img, auxv_value(inf, AT_ENTRY));
 	image_free(img);
 	add_image(&inf->images, path, bias);
 }
@@ -89,9 +94,14 @@ static void add_program(struct inferior *inf)
 static bool add_library(void *ctx, const struct linkmap_object *o)
 {
 	struct inferior *inf = ctx;
+	struct mem_region region;
 
 	if (o->name[0] == '/')
 		add_image(&inf->images, o->name, o->addr);
+	/* "./plugin.so" as the program opened it, from where it was then. */
+	else if (o->name[0] && inf->target->ops->region_at(inf->target, o->ld, &region) == 0 &&
+		 region.name[0] == '/')
+		add_image(&inf->images, region.name, o->addr);
 	return true;
 }
 
@@ -99,13 +109,21 @@ static void update(struct inferior *inf)
 {
 	if (!inf->images.count)
 		add_program(inf);
+	for (size_t i = 1; i < inf->images.count; i++)
+		inf->images.at[i].gone = true;
 	(void)svr4_each(inf, add_library, inf);
+}
+
+/* NULL: it is not there, or could not be opened. */
+static struct debuginfo *image_di(const struct inferior *inf, size_t i)
+{
+	return inf->images.at[i].gone ? NULL : inf->images.at[i].di;
 }
 
 static struct debuginfo *image_at_addr(struct inferior *inf, uint64_t addr)
 {
 	for (size_t i = 0; i < inf->images.count; i++)
-		if (inf->images.at[i].di && debuginfo_holds(inf->images.at[i].di, addr))
+		if (image_di(inf, i) && debuginfo_holds(inf->images.at[i].di, addr))
 			return inf->images.at[i].di;
 	return NULL;
 }
@@ -204,6 +222,7 @@ static bool add_go(void *ctx, uint64_t pc)
 	struct go_func func = go_func_at(f->go, pc);
 
 	return add(f, &(struct place){ .addr = pc,
+				       .inlined = go_line_at(f->go, pc).inlined,
 				       .entry = func.entry,
 				       .end = func.end,
 				       .di = image_at_addr(f->inf, pc),
@@ -217,6 +236,7 @@ static bool add_di(void *ctx, const struct di_place *at)
 	return add(f, &(struct place){ .addr = at->addr,
 				       .entry = at->low,
 				       .end = at->end,
+				       .inlined = at->inlined,
 				       .di = image_at_addr(f->inf, at->addr) });
 }
 
@@ -330,8 +350,8 @@ static int go_functions(struct finder *f, const char *wanted, struct err *err)
 static void find_function(struct finder *f, const char *name)
 {
 	for (size_t i = 0; i < f->inf->images.count && !f->full; i++)
-		if (f->inf->images.at[i].di)
-			(void)debuginfo_functions(f->inf->images.at[i].di, name, add_di, f);
+		if (image_di(f->inf, i))
+			(void)debuginfo_functions(image_di(f->inf, i), name, add_di, f);
 }
 
 static int function(struct finder *f, const char *name, struct err *err)
@@ -347,8 +367,8 @@ static int function(struct finder *f, const char *name, struct err *err)
 	return err_set(err, -ENOENT,
 		       f->go ? "no function '%s' in the Go program or its %zu files; write it as "
 			       "main.f, pkg.(*T).m or FILE:LINE"
-			     : "no function '%s' in %zu files; a library that is not loaded yet "
-			       "cannot be looked through; write FILE:LINE or *ADDRESS",
+			     : "no function '%s' in %zu files; write FILE:LINE or *ADDRESS, "
+			       "or add 'pending' to wait for a library that is loaded later",
 		       name, f->inf->images.count);
 }
 
@@ -361,7 +381,7 @@ static int line_of(struct finder *f, const char *file, int wanted, struct err *e
 		(void)go_line_places(f->go, file, &go_line, add_go, f);
 	for (size_t i = 0; !f->into->count && i < f->inf->images.count; i++) {
 		int line = wanted;
-		struct debuginfo *di = f->inf->images.at[i].di;
+		struct debuginfo *di = image_di(f->inf, i);
 		dwarf += di && debuginfo_has_dwarf(di);
 		if (di)
 			(void)debuginfo_lines(di, file, &line, add_di, f);
@@ -441,6 +461,7 @@ int places_find(struct inferior *inf, const char *spec, struct places *ret, stru
 struct names {
 	struct inferior *inf;
 	const struct place *at;
+	uint64_t pc; /* where names are looked up */
 };
 
 static bool is_word(const char *name)
@@ -453,16 +474,43 @@ static bool is_word(const char *name)
 	return false;
 }
 
+static int look_up(struct names *n, uint64_t pc, const char *name, struct di_var *ret,
+		   struct err *err)
+{
+	struct debuginfo *here = n->at->di;
+	int r = here ? debuginfo_variable(here, pc, name, ret, err) : -ENOENT;
+
+	for (size_t i = 0; r == -ENOENT && i < n->inf->images.count; i++) {
+		struct debuginfo *di = image_di(n->inf, i);
+		if (di && di != here)
+			r = debuginfo_variable(di, pc, name, ret, err);
+	}
+	return r;
+}
+
+/* Where it is depends on no frame. */
+static bool is_global(const struct di_var *var)
+{
+	const struct di_piece *p = &var->pieces[0];
+
+	return var->count == 1 && p->where == DI_MEMORY && p->len && p->code[0] >= AXCODE_CONST8 &&
+	       p->code[0] <= AXCODE_CONST64;
+}
+
 static int variable(void *ctx, const char *name, struct di_var *ret, struct err *err)
 {
 	struct names *n = ctx;
 	struct debuginfo *here = n->at->di;
-	int r = here ? debuginfo_variable(here, n->at->addr, name, ret, err) : -ENOENT;
+	int r = look_up(n, n->pc, name, ret, err);
 
-	for (size_t i = 0; r == -ENOENT && i < n->inf->images.count; i++) {
-		struct debuginfo *di = n->inf->images.at[i].di;
-		if (di && di != here)
-			r = debuginfo_variable(di, n->at->addr, name, ret, err);
+	if (n->at->anywhere && r == 0 && !is_global(ret)) {
+		r = look_up(n, 0, name, ret, err);
+		if (r < 0 || !is_global(ret))
+			return err_set(
+				err, -EINVAL,
+				"'%s' is local: who comes by there has another frame; globals "
+				"and registers can be used",
+				name);
 	}
 	if (r == -ENOENT && !is_word(name) && (!here || !debuginfo_has_dwarf(here)))
 		return err_set(
@@ -477,16 +525,87 @@ static int variable(void *ctx, const char *name, struct di_var *ret, struct err 
 static int constant(void *ctx, const char *name, int64_t *ret)
 {
 	struct names *n = ctx;
-	return n->at->di ? debuginfo_constant(n->at->di, n->at->addr, name, ret) : -ENOENT;
+	return n->at->di ? debuginfo_constant(n->at->di, n->pc, name, ret) : -ENOENT;
 }
 
 int places_condition(struct inferior *inf, const struct place *at, const char *text,
 		     struct buf *code, struct err *err)
 {
-	struct names names = { inf, at };
+	struct names names = { inf, at, at->anywhere ? at->entry : at->addr };
 	struct expr_scope scope = {
 		.go = at->go, .variable = variable, .constant = constant, .ctx = &names
 	};
 
 	return expr_compile_condition(text, &scope, code, err);
+}
+
+/* --- memory --- */
+
+static struct go_model *model_at(struct go_model *m, uint64_t pc)
+{
+	return m && go_func_at(m, pc).name ? m : NULL;
+}
+
+int places_variable(struct inferior *inf, pid_t tid, const char *text, struct di_type *ret_type,
+		    uint64_t *ret_addr, struct err *err)
+{
+	_cleanup_free_ struct value_thread *th = calloc(1, sizeof(*th));
+	_cleanup_buf_ struct buf code = { 0 };
+	struct ax *ax;
+
+	if (!th || value_thread_init(th, inf->target, tid) < 0)
+		return err_set(err, th ? -ESRCH : -ENOMEM, "thread %d cannot be asked", (int)tid);
+	update(inf);
+	struct place at = { .addr = th->gp.rip,
+			    .di = image_at_addr(inf, th->gp.rip),
+			    .go = model_at(model_of(inf), th->gp.rip) };
+	struct names names = { inf, &at, at.addr };
+	struct expr_scope scope = {
+		.go = at.go, .variable = variable, .constant = constant, .ctx = &names
+	};
+	buf_init(&code, EXPR_CODE_MAX);
+	int r = expr_compile_address(text, &scope, &code, ret_type, err);
+	if (r == 0)
+		r = ax_compile(code.data, code.len, expr_ax_reg, NULL, &ax, err);
+	if (r < 0)
+		return r;
+	r = value_eval(th, ax, ret_addr);
+	ax_free(ax);
+	return r < 0 ? err_set(err, r, "'%s' leads through memory that cannot be read now", text)
+		     : 0;
+}
+
+int places_anywhere(struct inferior *inf, pid_t tid, uint64_t addr, const char *text,
+		    struct places *ret, struct err *err)
+{
+	struct user_regs_struct gp = { 0 };
+
+	(void)inf->target->ops->gp_read(inf->target, tid, &gp);
+	*ret = (struct places){ .at = calloc(1, sizeof(*ret->at)), .count = 1 };
+	if (!ret->at || !(ret->at[0].text = strdup(text))) {
+		places_fini(ret);
+		return err_set(err, -ENOMEM, "no memory for a place");
+	}
+	update(inf);
+	ret->at[0].addr = addr;
+	ret->at[0].entry = gp.rip;
+	ret->at[0].anywhere = true;
+	ret->at[0].di = image_at_addr(inf, gp.rip);
+	ret->at[0].go = model_at(model_of(inf), gp.rip);
+	return 0;
+}
+
+/* --- libraries that come --- */
+
+uint64_t places_loader_hook(struct inferior *inf)
+{
+	uint64_t base = auxv_value(inf, AT_BASE);
+	_cleanup_(image_freep) struct image *img = NULL;
+	struct mem_region region;
+
+	if (!base || inferior_region_at(inf, base, &region) < 0 || region.name[0] != '/' ||
+	    image_open(region.name, &img, NULL) < 0)
+		return 0;
+	struct image_symbol sym = image_symbol(img, "_dl_debug_state");
+	return sym.name ? base + sym.value : 0;
 }

@@ -81,6 +81,9 @@ struct stop_reply stops_describe(struct inferior *inf, int64_t id, const struct 
 	/* gdb looks for the instruction at the pc when it is told swbreak, and the pc is behind a trap of the program's own. */
 	if (stop->kind == STOP_SWBREAK && (stop->own || stop->unasked))
 		sr.reason = STOP_REASON_TRAP;
+	/* From a watchpoint that it does not know gdb goes on without a word. */
+	if (stop->kind == STOP_WATCH && stop->unasked)
+		sr.reason = STOP_REASON_TRAP;
 	sr.addr = stop->kind == STOP_WATCH ? gwatch_shown(inf, stop->addr) : stop->addr;
 	sr.point = stop->point;
 	sr.number = (uint64_t)stop->syscall;
@@ -592,6 +595,7 @@ static void all_stopped(struct session *s)
 	for (struct inferior *inf = s->inferiors->first; inf; inf = inf->next) {
 		threadview_resumed(inf->view);
 		gstep_stopped(inf);
+		bpoints_attend(inf);
 	}
 }
 
@@ -699,6 +703,12 @@ void stops_tell_end(struct session *s, struct inferior *inf, const struct stop *
 	}
 }
 
+/* Nobody else wanted to hear of it. */
+static bool is_attended_to(const struct stop *stop)
+{
+	return stop->unasked && !stop->internal && !stop->number;
+}
+
 void stops_event(struct session *s, const struct target_event *happened)
 {
 	struct inferior *inf = inferior_of(happened->target);
@@ -714,6 +724,13 @@ void stops_event(struct session *s, const struct target_event *happened)
 	if (!wants_event(s, inf, ev)) {
 		go_on(s, inf, ev);
 		return;
+	}
+	if (ev->stop.attend) {
+		bpoints_attend(inf);
+		if (is_attended_to(&ev->stop)) {
+			go_on(s, inf, ev);
+			return;
+		}
 	}
 	if (!is_end(&ev->stop) && gstep_event(s, inf, ev, &id) == GSTEP_DONE)
 		return;

@@ -12,34 +12,24 @@
 #include "server/expr.h"
 #include "server/gview.h"
 #include "server/session.h"
-#include "server/values.h"
+#include "server/results.h"
 #include "target/ax.h"
-#include "target/x86/insn.h"
 
-enum { LINE_MAX_LEN = 8192, CODE_MAX = 1 << 20, GO_REGISTER_ABI = 17 };
-
-struct values {
-	struct value_of *at;
-	size_t count;
-	bool known; /* there is DWARF for them; else registers are shown */
-};
+enum { LINE_MAX_LEN = 8192, GO_REGISTER_ABI = 17 };
 
 /* One place of the breakpoint. */
 struct site {
-	struct values arguments;
-	struct ax *cfa; /* NULL: not known */
-};
-
-struct return_site {
-	uint64_t addr;
-	size_t site;
-	struct values results;
+	struct traced arguments, results;
+	struct ax *cfa; /* NULL: not known, or returns are not wanted */
 };
 
 /* A call that was printed and has not returned. */
 struct open_call {
 	int64_t thread;
-	uint64_t depth; /* of its frame's end, from the upper end of the stack */
+	bool goroutine;
+	uint64_t depth;   /* of its frame's end, from the upper end of the stack */
+	uint64_t returns; /* where to */
+	size_t site;
 };
 
 struct tracepoint {
@@ -48,8 +38,11 @@ struct tracepoint {
 	int fd; /* -1: the client's console */
 	struct site *sites;
 	size_t site_count;
-	struct return_site *returns;
-	size_t return_count;
+	uint64_t *returns; /* where calls came from, sorted: breakpoints */
+	size_t return_count, return_room;
+	uint64_t wanted[TRACE_WANTED_MAX]; /* to be set before the thread goes on */
+	size_t wanted_count;
+	uint64_t goexit; /* runtime.Goexit; 0: none */
 	struct open_call *open;
 	size_t open_count, open_room;
 	uint64_t second, lines, left_out;
@@ -80,184 +73,29 @@ struct tracepoint *tracepoint_new(const struct trace_options *how, struct err *e
 	return t;
 }
 
-static void values_fini(struct values *v)
+void tracepoint_reset(struct tracepoint *t)
 {
-	for (size_t i = 0; i < v->count; i++)
-		value_of_fini(&v->at[i]);
-	free(v->at);
-	*v = (struct values){ 0 };
+	for (size_t i = 0; i < t->site_count; i++) {
+		traced_fini(&t->sites[i].arguments);
+		traced_fini(&t->sites[i].results);
+		ax_free(t->sites[i].cfa);
+	}
+	free(t->sites);
+	t->sites = NULL;
+	t->site_count = t->return_count = t->wanted_count = t->open_count = 0;
+	t->goexit = 0;
 }
 
 void tracepoint_free(struct tracepoint *t)
 {
 	if (!t)
 		return;
-	for (size_t i = 0; i < t->site_count; i++) {
-		values_fini(&t->sites[i].arguments);
-		ax_free(t->sites[i].cfa);
-	}
-	for (size_t i = 0; i < t->return_count; i++)
-		values_fini(&t->returns[i].results);
-	free(t->sites);
+	tracepoint_reset(t);
 	free(t->returns);
 	free(t->open);
 	free(t->log);
 	close_fdp(&t->fd);
 	free(t);
-}
-
-/* --- which values --- */
-
-static bool add_value(struct values *v, const struct di_var *var)
-{
-	struct value_of *at =
-		v->count < TRACE_VALUES_MAX ? reallocarray(v->at, v->count + 1, sizeof(*at)) : NULL;
-	if (!at)
-		return false;
-	v->at = at;
-	value_of_init(&at[v->count++], var);
-	return true;
-}
-
-static void find_values(struct debuginfo *di, uint64_t pc, bool results, struct values *into)
-{
-	struct di_var *var = malloc(sizeof(*var));
-
-	into->known = di && debuginfo_has_dwarf(di);
-	for (size_t n = 0; var && into->known && debuginfo_parameter(di, pc, n, var) == 0; n++)
-		if (var->result == results && !add_value(into, var))
-			break;
-	free(var);
-}
-
-/* --- Go's result registers (cmd/compile, abi-internal.md) --- */
-
-enum { GO_INTS = 9, GO_FLOATS = 15, DWARF_XMM0 = 17 };
-
-struct registers {
-	unsigned ints, floats;
-};
-
-static bool assign(const struct di_type *t, uint64_t offset, struct registers *r,
-		   struct di_var *var, unsigned depth);
-
-static bool add_piece(struct di_var *var, unsigned reg, uint64_t offset, uint64_t size)
-{
-	struct di_piece *p = &var->pieces[var->count];
-	_cleanup_buf_ struct buf code = { 0 };
-
-	if (var->count == DI_PIECES_MAX)
-		return false;
-	buf_init(&code, DI_CODE_MAX);
-	axcode_reg(&code, reg);
-	if (buf_error(&code))
-		return false;
-	*p = (struct di_piece){
-		.where = DI_VALUE, .offset = offset, .size = size, .len = code.len
-	};
-	memcpy(p->code, code.data, code.len);
-	var->count++;
-	return true;
-}
-
-static bool assign_int(uint64_t offset, uint64_t size, struct registers *r, struct di_var *var)
-{
-	static const uint8_t numbers[GO_INTS] = { 0, 3, 2, 5, 4, 8, 9, 10, 11 };
-	return r->ints < GO_INTS && add_piece(var, numbers[r->ints++], offset, size);
-}
-
-static bool assign_words(unsigned n, uint64_t offset, struct registers *r, struct di_var *var)
-{
-	for (unsigned i = 0; i < n; i++)
-		if (!assign_int(offset + i * 8, 8, r, var))
-			return false;
-	return true;
-}
-
-static bool assign_members(const struct di_type *t, uint64_t offset, struct registers *r,
-			   struct di_var *var, unsigned depth)
-{
-	struct di_field f;
-
-	for (size_t n = 0; di_type_field_nth(t, n, &f); n++)
-		if (!assign(&f.type, offset + f.offset, r, var, depth + 1))
-			return false;
-	return true;
-}
-
-static bool assign(const struct di_type *t, uint64_t offset, struct registers *r,
-		   struct di_var *var, unsigned depth)
-{
-	enum { DEPTH_MAX = 16 };
-	struct di_type of;
-
-	if (depth > DEPTH_MAX)
-		return false;
-	switch (t->kind) {
-	case DI_STRING:
-	case DI_INTERFACE: return assign_words(2, offset, r, var);
-	case DI_SLICE: return assign_words(3, offset, r, var);
-	case DI_FLOAT:
-		return r->floats < GO_FLOATS &&
-		       add_piece(var, DWARF_XMM0 + r->floats++, offset, t->size);
-	case DI_STRUCT: return assign_members(t, offset, r, var, depth);
-	case DI_ARRAY:
-		if (di_type_count(t) > 1 || !di_type_target(t, &of))
-			return false;
-		return di_type_count(t) == 0 || assign(&of, offset, r, var, depth + 1);
-	default: return assign_int(offset, t->size ? t->size : 8, r, var);
-	}
-}
-
-static void go_results(struct debuginfo *di, uint64_t pc, struct values *into)
-{
-	struct di_var *var = malloc(sizeof(*var));
-	struct registers used = { 0 };
-
-	into->known = di && debuginfo_has_dwarf(di);
-	for (size_t n = 0; var && into->known && debuginfo_parameter(di, pc, n, var) == 0; n++) {
-		struct registers before = used;
-		size_t count = var->count;
-		if (!var->result)
-			continue;
-		struct di_piece first = var->pieces[0];
-		var->count = 0;
-		if (!assign(&var->type, 0, &used, var, 0)) {
-			used = before; /* it is on the stack, where DWARF may say it is */
-			var->count = count ? 1 : 0;
-			var->pieces[0] = first;
-		}
-		if (!add_value(into, var))
-			break;
-	}
-	free(var);
-}
-
-static void c_result(struct debuginfo *di, uint64_t pc, struct values *into)
-{
-	struct di_var *var = calloc(1, sizeof(*var));
-
-	into->known = di && debuginfo_has_dwarf(di);
-	if (var && into->known && debuginfo_result(di, pc, &var->type)) {
-		bool is_float = var->type.kind == DI_FLOAT && var->type.size <= 8;
-		bool scalar = var->type.size <= 8 && var->type.kind != DI_STRUCT;
-		var->name = "";
-		var->result = true;
-		if (is_float || scalar)
-			add_piece(var, is_float ? DWARF_XMM0 : 0, 0, 0);
-		add_value(into, var);
-	}
-	free(var);
-}
-
-static void find_results(const struct place *at, uint64_t pc, struct values *into)
-{
-	if (!at->go)
-		c_result(at->di, pc, into);
-	else if (go_model_minor(at->go) >= GO_REGISTER_ABI)
-		go_results(at->di, pc, into);
-	else
-		find_values(at->di, pc, true, into);
 }
 
 /* --- preparing --- */
@@ -280,101 +118,130 @@ static struct ax *compile_cfa(const struct place *at)
 	return ax_compile(code.data, code.len, expr_ax_reg, NULL, &ax, NULL) == 0 ? ax : NULL;
 }
 
-static int add_return(struct inferior *inf, struct bpoint *b, size_t site, uint64_t addr,
-		      struct err *err)
+static struct point return_point(const struct bpoint *b, uint64_t addr)
 {
-	struct tracepoint *t = b->trace;
-	struct point p = {
+	return (struct point){
 		.kind = POINT_SW, .internal = true, .number = b->number, .addr = addr, .len = 1
 	};
-
-	if (t->return_count == TRACE_RETURNS_MAX)
-		return 0;
-	struct return_site *at = reallocarray(t->returns, t->return_count + 1, sizeof(*at));
-	if (!at)
-		return err_set(err, -ENOMEM, "no memory for a trace");
-	t->returns = at;
-	at += t->return_count;
-	*at = (struct return_site){ .addr = addr, .site = site };
-	int r = inf->target->ops->points->insert(inf->target, &p, err);
-	if (r < 0)
-		return r;
-	t->return_count++;
-	find_results(&b->places.at[site], addr, &at->results);
-	return 0;
 }
 
-/* Each ret of the function, found by going through its instructions from the first on. */
-static int find_returns(struct inferior *inf, struct bpoint *b, size_t site, struct err *err)
+/* Where it is, or belongs. */
+static size_t return_index(const struct tracepoint *t, uint64_t addr)
 {
-	const struct place *at = &b->places.at[site];
-	size_t len = at->end > at->entry ? (size_t)MIN(at->end - at->entry, (uint64_t)CODE_MAX) : 0;
-	_cleanup_free_ uint8_t *code = malloc(len + INSN_MAX);
-	struct mem mem = target_mem(inf->target);
-	int r = 0;
+	size_t lo = 0, hi = t->return_count;
 
-	/* What was inlined does not return. */
-	if (at->go && go_line_at(at->go, at->addr).inlined)
-		return 0;
-	if (!code || !len || mem_read(&mem, at->entry, code, len) < 0)
-		return 0;
-	for (size_t i = 0; r == 0 && i < len;) {
-		struct insn in;
-		if (insn_decode(code + i, len - i, &in) < 0)
-			break;
-		if (in.is & INSN_RET && !(in.is & INSN_FAR))
-			r = add_return(inf, b, site, at->entry + i, err);
-		i += in.length;
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		if (t->returns[mid] < addr)
+			lo = mid + 1;
+		else
+			hi = mid;
 	}
-	return r;
+	return lo;
+}
+
+static bool has_return(const struct tracepoint *t, uint64_t addr)
+{
+	size_t i = return_index(t, addr);
+	return i < t->return_count && t->returns[i] == addr;
+}
+
+static bool is_place(const struct bpoint *b, uint64_t addr)
+{
+	for (size_t i = 0; i < b->places.count; i++)
+		if (b->places.at[i].addr == addr)
+			return true;
+	return false;
+}
+
+static void add_return(struct inferior *inf, struct bpoint *b, uint64_t addr)
+{
+	struct tracepoint *t = b->trace;
+	struct point p = return_point(b, addr);
+	struct err err = { 0 };
+
+	if (has_return(t, addr) || is_place(b, addr))
+		return;
+	if (t->return_count == t->return_room) {
+		size_t room = t->return_room ? t->return_room * 2 : 16;
+		uint64_t *more = room <= TRACE_RETURNS_MAX
+					 ? reallocarray(t->returns, room, sizeof(*more))
+					 : NULL;
+		if (!more)
+			return;
+		t->returns = more;
+		t->return_room = room;
+	}
+	int r = inf->target->ops->points->insert(inf->target, &p, &err);
+	if (r < 0) {
+		log_debug(LOG_POINTS, "returns to %#" PRIx64 " are not seen: %s", addr,
+			  err_text(&err, r));
+		return;
+	}
+	size_t i = return_index(t, addr);
+	memmove(t->returns + i + 1, t->returns + i, (t->return_count - i) * sizeof(*t->returns));
+	t->returns[i] = addr;
+	t->return_count++;
+}
+
+void tracepoint_attend(struct inferior *inf, struct bpoint *b)
+{
+	struct tracepoint *t = b->trace;
+
+	for (size_t i = 0; i < t->wanted_count; i++)
+		add_return(inf, b, t->wanted[i]);
+	t->wanted_count = 0;
+}
+
+/* Goexit ends a goroutine and everything it has called. */
+static void hear_of_goexit(struct inferior *inf, struct bpoint *b, struct go_model *go)
+{
+	struct go_func f = go_func_by_name(go, "runtime.Goexit");
+	struct point p = return_point(b, f.entry);
+
+	if (!f.entry || b->trace->goexit ||
+	    inf->target->ops->points->insert(inf->target, &p, NULL) < 0)
+		return;
+	b->trace->goexit = f.entry;
 }
 
 int tracepoint_prepare(struct inferior *inf, struct bpoint *b, struct err *err)
 {
 	struct tracepoint *t = b->trace;
-	int r = 0;
+	struct mem mem = target_mem(inf->target);
 
 	t->sites = calloc(b->places.count, sizeof(*t->sites));
 	if (!t->sites)
 		return err_set(err, -ENOMEM, "no memory for a trace");
 	t->site_count = b->places.count;
-	for (size_t i = 0; r == 0 && i < b->places.count; i++) {
+	for (size_t i = 0; i < b->places.count; i++) {
 		const struct place *at = &b->places.at[i];
 		if (t->how.arguments)
-			find_values(at->di, at->addr, false, &t->sites[i].arguments);
-		t->sites[i].cfa = t->how.returns ? compile_cfa(at) : NULL;
-		if (t->sites[i].cfa)
-			r = find_returns(inf, b, i, err);
+			results_find_arguments(at, &t->sites[i].arguments);
+		/* What was inlined does not return. */
+		if (!t->how.returns || at->inlined)
+			continue;
+		t->sites[i].cfa = compile_cfa(at);
+		results_find(&mem, at, &t->sites[i].results);
+		if (at->go && t->sites[i].cfa)
+			hear_of_goexit(inf, b, at->go);
 	}
-	return r;
+	return 0;
 }
 
 void tracepoint_remove(struct inferior *inf, const struct bpoint *b)
 {
-	for (size_t i = 0; i < b->trace->return_count; i++) {
-		struct point p = { .kind = POINT_SW,
-				   .internal = true,
-				   .number = b->number,
-				   .addr = b->trace->returns[i].addr,
-				   .len = 1 };
+	const struct tracepoint *t = b->trace;
+
+	for (size_t i = 0; i < t->return_count + !!t->goexit; i++) {
+		struct point p = return_point(b, i < t->return_count ? t->returns[i] : t->goexit);
 		inf->target->ops->points->remove(inf->target, &p);
 	}
 }
 
-static const struct return_site *return_at(const struct tracepoint *t, uint64_t addr)
-{
-	for (size_t i = 0; i < t->return_count; i++)
-		if (t->returns[i].addr == addr)
-			return &t->returns[i];
-	return NULL;
-}
-
 bool tracepoint_is_return(const struct bpoint *b, uint64_t addr)
 {
-	for (size_t i = 0; i < b->places.count; i++)
-		if (b->places.at[i].addr == addr)
-			return false;
-	return return_at(b->trace, addr);
+	return has_return(b->trace, addr) || (addr && addr == b->trace->goexit);
 }
 
 /* --- printing --- */
@@ -435,7 +302,7 @@ static bool begin_line(struct session *s, struct tracepoint *t, char arrow,
 	return true;
 }
 
-static void put_values(struct value_thread *th, const struct values *v, struct buf *line)
+static void put_values(struct value_thread *th, const struct traced *v, struct buf *line)
 {
 	for (size_t i = 0; i < v->count; i++) {
 		const char *name = v->at[i].name;
@@ -494,38 +361,96 @@ static void put_arguments(struct value_thread *th, const struct tracepoint *t,
 
 /* --- calls under way --- */
 
+static void say_left(struct session *s, struct tracepoint *t, const struct bpoint *b,
+		     const struct open_call *c, const char *how)
+{
+	struct bpoint_thread who = { .id = c->thread, .goroutine = c->goroutine };
+	_cleanup_buf_ struct buf line = { 0 };
+
+	buf_init(&line, LINE_MAX_LEN);
+	if (!begin_line(s, t, '<', &who, &line))
+		return;
+	put_function(&b->places.at[c->site], &line);
+	buf_printf(&line, " was left without a return%s\n", how);
+	print(s, t, &line);
+}
+
 /* What lies as deep or deeper in the same stack is over, however it ended. */
-static void forget_deeper(struct tracepoint *t, int64_t thread, uint64_t depth)
+static void leave_deeper(struct session *s, struct tracepoint *t, const struct bpoint *b,
+			 int64_t thread, uint64_t depth, const char *how)
 {
 	size_t kept = 0;
 
-	for (size_t i = 0; i < t->open_count; i++)
-		if (t->open[i].thread != thread || t->open[i].depth < depth)
-			t->open[kept++] = t->open[i];
+	for (size_t i = 0; i < t->open_count; i++) {
+		struct open_call c = t->open[i];
+		if (c.thread != thread || c.depth < depth)
+			t->open[kept++] = c;
+		else
+			say_left(s, t, b, &c, how);
+	}
 	t->open_count = kept;
 }
 
-static void note_call(struct tracepoint *t, int64_t thread, uint64_t depth)
+/* A frame at this depth is the innermost of its stack: so are over what other traces have seen begin beneath it. */
+static void leave_beneath(struct session *s, struct inferior *inf, int64_t thread, uint64_t depth)
 {
-	forget_deeper(t, thread, depth);
-	if (t->open_count == t->open_room && t->open_room < TRACE_OPEN_MAX) {
-		size_t room = t->open_room ? t->open_room * 2 : 64;
-		struct open_call *open = reallocarray(t->open, room, sizeof(*open));
-		if (open)
-			t->open = open, t->open_room = room;
+	for (size_t i = 0; i < inf->points.count; i++) {
+		struct bpoint *b = inf->points.at[i];
+		if (b->trace)
+			leave_deeper(s, b->trace, b, thread, depth + 1, "");
 	}
-	if (t->open_count < t->open_room)
-		t->open[t->open_count++] = (struct open_call){ thread, depth };
 }
 
-static bool take_call(struct tracepoint *t, int64_t thread, uint64_t depth)
+static void note_call(struct tracepoint *t, const struct open_call *c)
 {
-	bool found = false;
+	if (t->open_count == TRACE_OPEN_MAX) /* the oldest one's thread has ended, most likely */
+		memmove(t->open, t->open + 1, --t->open_count * sizeof(*t->open));
+	if (t->open_count == t->open_room) {
+		size_t room = t->open_room ? t->open_room * 2 : 64;
+		struct open_call *open = reallocarray(t->open, room, sizeof(*open));
+		if (!open)
+			return;
+		t->open = open;
+		t->open_room = room;
+	}
+	t->open[t->open_count++] = *c;
+}
 
-	for (size_t i = 0; i < t->open_count && !found; i++)
-		found = t->open[i].thread == thread && t->open[i].depth == depth;
-	forget_deeper(t, thread, depth);
-	return found;
+/* The call that has come back here. */
+static bool take_call(struct tracepoint *t, const struct open_call *back, size_t *ret_site)
+{
+	for (size_t i = 0; i < t->open_count; i++) {
+		const struct open_call *c = &t->open[i];
+		if (c->thread != back->thread || c->depth != back->depth ||
+		    c->returns != back->returns)
+			continue;
+		*ret_site = c->site;
+		t->open_count--;
+		memmove(t->open + i, t->open + i + 1, (t->open_count - i) * sizeof(*t->open));
+		return true;
+	}
+	return false;
+}
+
+/* Notes where the call returns to; true: a breakpoint is to be set there first. */
+static bool open_call(struct tracepoint *t, const struct bpoint *b, struct value_thread *th,
+		      size_t site, const struct bpoint_thread *who, uint64_t cfa)
+{
+	struct open_call c = { .thread = who->id,
+			       .goroutine = who->goroutine,
+			       .depth = who->stack_hi - cfa,
+			       .site = site };
+
+	if (mem_read_u64(&th->mem, cfa - 8, &c.returns) < 0)
+		return false;
+	note_call(t, &c);
+	if (has_return(t, c.returns) || is_place(b, c.returns) ||
+	    t->return_count == TRACE_RETURNS_MAX)
+		return false;
+	if (t->wanted_count == TRACE_WANTED_MAX)
+		return true;
+	t->wanted[t->wanted_count++] = c.returns;
+	return true;
 }
 
 static const struct place *place_at(const struct bpoint *b, uint64_t addr, size_t *ret_index)
@@ -539,7 +464,7 @@ static const struct place *place_at(const struct bpoint *b, uint64_t addr, size_
 	return NULL;
 }
 
-void tracepoint_called(struct session *s, struct inferior *inf, struct bpoint *b,
+bool tracepoint_called(struct session *s, struct inferior *inf, struct bpoint *b,
 		       const struct point_hit *h, const struct bpoint_thread *who)
 {
 	struct tracepoint *t = b->trace;
@@ -548,55 +473,80 @@ void tracepoint_called(struct session *s, struct inferior *inf, struct bpoint *b
 	size_t index;
 	const struct place *at = place_at(b, h->addr, &index);
 	uint64_t cfa;
+	bool attend = false;
 
-	(void)inf;
 	buf_init(&line, LINE_MAX_LEN);
-	if (th && at && value_thread_init(th, h->target, h->tid) == 0 &&
-	    begin_line(s, t, '>', who, &line)) {
+	if (th && at && value_thread_init(th, h->target, h->tid) == 0) {
 		const struct site *site = &t->sites[index];
+		bool has_cfa = site->cfa && value_eval(th, site->cfa, &cfa) == 0;
+		if (has_cfa) {
+			leave_beneath(s, inf, who->id, who->stack_hi - cfa);
+			leave_deeper(s, t, b, who->id, who->stack_hi - cfa, "");
+		}
 		th->go = at->go;
-		if (site->cfa && value_eval(th, site->cfa, &cfa) == 0)
-			note_call(t, who->id, who->stack_hi - cfa);
-		put_function(at, &line);
-		put_arguments(th, t, at, site, &line);
-		buf_putc(&line, '\n');
-		print(s, t, &line);
+		if (begin_line(s, t, '>', who, &line)) {
+			attend = has_cfa && open_call(t, b, th, index, who, cfa);
+			put_function(at, &line);
+			put_arguments(th, t, at, site, &line);
+			buf_putc(&line, '\n');
+			print(s, t, &line);
+		}
 	}
 	free(th);
+	return attend;
+}
+
+static void say_returned(struct session *s, struct tracepoint *t, const struct bpoint *b,
+			 size_t index, struct value_thread *th, const struct bpoint_thread *who)
+{
+	const struct place *at = &b->places.at[index];
+	const struct traced *results = &t->sites[index].results;
+	_cleanup_buf_ struct buf line = { 0 };
+
+	buf_init(&line, LINE_MAX_LEN);
+	if (!begin_line(s, t, '<', who, &line))
+		return;
+	th->go = at->go;
+	th->gp.rsp -= 8; /* results.h */
+	put_function(at, &line);
+	if (results->count)
+		buf_puts(&line, " => ");
+	if (results->known)
+		put_values(th, results, &line);
+	else
+		buf_printf(&line, " => rax = 0x%llx", th->gp.rax);
+	buf_putc(&line, '\n');
+	print(s, t, &line);
 }
 
 void tracepoint_returned(struct session *s, struct inferior *inf, struct bpoint *b,
 			 const struct point_hit *h)
 {
 	struct tracepoint *t = b->trace;
-	const struct return_site *ret = return_at(t, h->addr);
 	struct value_thread *th = malloc(sizeof(*th));
 	struct bpoint_thread who = bpoints_thread(inf, h->tid);
-	_cleanup_buf_ struct buf line = { 0 };
+	size_t site;
 
-	buf_init(&line, LINE_MAX_LEN);
-	if (th && value_thread_init(th, h->target, h->tid) == 0 &&
-	    take_call(t, who.id, who.stack_hi - (th->gp.rsp + 8)) &&
-	    begin_line(s, t, '<', &who, &line)) {
-		const struct place *at = &b->places.at[ret->site];
-		th->go = at->go;
-		put_function(at, &line);
-		if (ret->results.count)
-			buf_puts(&line, " => ");
-		if (ret->results.known)
-			put_values(th, &ret->results, &line);
-		else
-			buf_printf(&line, " => rax = 0x%llx", th->gp.rax);
-		buf_putc(&line, '\n');
-		print(s, t, &line);
+	if (h->addr == t->goexit) {
+		leave_deeper(s, t, b, who.id, 0, " (runtime.Goexit)");
+	} else if (th && value_thread_init(th, h->target, h->tid) == 0) {
+		struct open_call back = { .thread = who.id,
+					  .depth = who.stack_hi - th->gp.rsp,
+					  .returns = h->addr };
+		leave_beneath(s, inf, who.id, back.depth);
+		if (take_call(t, &back, &site))
+			say_returned(s, t, b, site, th, &who);
 	}
 	free(th);
 }
 
 void tracepoint_describe(const struct tracepoint *t, struct buf *out)
 {
-	buf_printf(out, "     traced: %s, %zu return%s", t->how.arguments ? "arguments" : "calls",
-		   t->return_count, t->return_count == 1 ? "" : "s");
+	buf_printf(out, "     traced: %s%s", t->how.arguments ? "arguments" : "calls",
+		   t->how.returns ? " and returns" : "");
+	if (t->return_count)
+		buf_printf(out, " to %zu place%s", t->return_count,
+			   t->return_count == 1 ? "" : "s");
 	if (t->how.rate)
 		buf_printf(out, ", at most %" PRIu64 " lines a second", t->how.rate);
 	if (t->log)

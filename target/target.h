@@ -76,8 +76,9 @@ struct stop {
 	enum point_kind watch;
 	bool            own;
 	bool            internal;  /* STOP_SWBREAK: a point of the server's own was hit (struct point) */
-	bool            unasked;   /* STOP_SWBREAK: and no other, the client has none here or its conditions are false */
-	unsigned        number;    /* STOP_SWBREAK: the numbered point that asked for it; 0: none did */
+	bool            unasked;   /* STOP_SWBREAK, STOP_WATCH: and no other, the client has none here or its conditions are false */
+	unsigned        number;    /* STOP_SWBREAK, STOP_WATCH: the numbered point that asked for it; 0: none did */
+	bool            attend;    /* STOP_SWBREAK: tracer.hit said HIT_ATTEND. Alone, with unasked: nobody else wants to hear of it */
 	int             signo;
 	int             status;
 	uint64_t        addr;
@@ -125,7 +126,7 @@ struct mem_region {
 struct point {
 	enum point_kind kind;
 	bool            internal;        /* POINT_SW: the server's own. It lives beside a client's at the same address and has no commands */
-	unsigned        number;          /* internal: not 0, one of any number at an address, whose hits tracer.hit judges */
+	unsigned        number;          /* internal, or a watchpoint: not 0, one of any number at an address, whose hits tracer.hit judges */
 	uint64_t        addr;
 	uint64_t        len;             /* watchpoints: bytes, at least 1; others 1 */
 	bool            only_changes;    /* POINT_WRITE: a write that leaves what was there is no hit */
@@ -297,10 +298,16 @@ struct point_hit {
 	bool            done;    /* it had commands: it is no event whatever is answered */
 };
 
+enum hit_answer {
+	HIT_PASS,    /* it is no event */
+	HIT_ATTEND,  /* an event, so that points can be set before the thread goes on; of numbered breakpoints only */
+	HIT_STOP,
+};
+
 struct tracer {
 	const struct tracer_ops *ops;
-	/* Hears of each hit of the client's breakpoints and of numbered ones, once, while other threads run. False: it is no event. NULL: all are. */
-	bool  (*hit)(void *ctx, const struct point_hit *h);
+	/* Hears of each hit of the client's breakpoints and of numbered points, once, while other threads run. NULL: all are events. */
+	enum hit_answer (*hit)(void *ctx, const struct point_hit *h);
 	void   *hit_ctx;
 	void (*console)(void *ctx, const char *text, size_t len);  /* what breakpoint commands print; NULL: dropped */
 	void  *console_ctx;

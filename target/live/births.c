@@ -77,7 +77,7 @@ static struct proc *adopt_child(struct proc *parent, pid_t pid, bool vfork)
 	p->space = vfork ? space_ref(parent->space) : space_clone(parent->space, pid);
 	p->vfork_parent = vfork ? parent : NULL;
 	p->vfork_child = vfork;
-	p->dregs = parent->dregs;
+	watches_inherit(p, parent);
 	struct task *task = p->space ? task_add(p, pid, TASK_STOPPED) : NULL;
 	if (!task) {
 		proc_free(p);
@@ -223,6 +223,7 @@ void task_execed(struct task *task)
 	task->dregs_stale = false;
 	task->vforking = false;
 	dregs_clear(&p->dregs);
+	watches_forget(p);
 	swpoints_fini(&p->hw);
 
 	proc_leave_space(p);

@@ -34,7 +34,7 @@ static int read_reg(void *ctx, unsigned reg, uint64_t *ret)
 }
 
 /* Any condition true, none at all, or one that cannot be evaluated: the hit counts. The last one is the client's to judge. */
-static bool hit_counts(struct task *task, struct ax *const *conditions, size_t count)
+bool task_hit_counts(struct task *task, struct ax *const *conditions, size_t count)
 {
 	struct mem mem = target_mem(&task->proc->base);
 	struct ax_env env = { .reg = read_reg, .ctx = task, .mem = &mem };
@@ -75,14 +75,14 @@ static void run_commands(struct task *task, struct ax *const *commands, size_t c
 		tr->console(tr->console_ctx, (const char *)out.data, out.len);
 }
 
-/* The tracer's owner counts and judges. */
-static bool hit_told(struct task *task, enum point_kind kind, uint64_t addr, unsigned number,
-		     bool done)
+enum hit_answer task_hit_told(struct task *task, enum point_kind kind, uint64_t addr,
+			      unsigned number, bool done)
 {
 	struct tracer *tr = &task->proc->live->base;
 	struct point_hit hit = { &task->proc->base, task->tid, kind, addr, number, done };
+	enum hit_answer answer = tr->hit ? tr->hit(tr->hit_ctx, &hit) : HIT_STOP;
 
-	return (!tr->hit || tr->hit(tr->hit_ctx, &hit)) && !done;
+	return done ? HIT_PASS : answer;
 }
 
 /* Judges a hit once: false, it is nobody's business any more. Commands have then been run. */
@@ -91,16 +91,16 @@ static bool hit_reported(struct task *task, enum point_kind kind, struct swpoint
 	bool done = point->command_count;
 	uint64_t addr = point->addr;
 
-	if (!hit_counts(task, point->conditions, point->condition_count)) {
+	if (!task_hit_counts(task, point->conditions, point->condition_count)) {
 		point->passed++;
 		return false;
 	}
 	run_commands(task, point->commands, point->command_count);
-	return hit_told(task, kind, addr, 0, done);
+	return task_hit_told(task, kind, addr, 0, done) == HIT_STOP;
 }
 
-/* The first of the numbered points here that wants the hit told; 0: none does. */
-static unsigned numbered_hit(struct task *task, uint64_t at)
+/* The first of the numbered points here that wants the hit told; 0: none does. One may want to be attended to. */
+static unsigned numbered_hit(struct task *task, uint64_t at, bool *ret_attend)
 {
 	enum { NUMBERS_MAX = 64 };
 	const struct swpoint *point = swpoints_find(&task->proc->space->sw, at);
@@ -109,12 +109,15 @@ static unsigned numbered_hit(struct task *task, uint64_t at)
 
 	for (size_t i = 0; point && i < point->number_count && n < NUMBERS_MAX; i++) {
 		const struct swnumber *one = &point->numbers[i];
-		if (hit_counts(task, one->conditions, one->condition_count))
+		if (task_hit_counts(task, one->conditions, one->condition_count))
 			numbers[n++] = one->number;
 	}
-	for (size_t i = 0; i < n; i++)
-		if (hit_told(task, POINT_SW, at, numbers[i], false) && !told)
+	for (size_t i = 0; i < n; i++) {
+		enum hit_answer answer = task_hit_told(task, POINT_SW, at, numbers[i], false);
+		*ret_attend |= answer == HIT_ATTEND;
+		if (answer == HIT_STOP && !told)
 			told = numbers[i];
+	}
 	return told;
 }
 
@@ -148,14 +151,15 @@ void task_int3_hit(struct task *task)
 	point_seen(p, point);
 	bool internal =
 		point->internal && !p->hidden &&
-		hit_counts(task, point->internal_conditions, point->internal_condition_count);
+		task_hit_counts(task, point->internal_conditions, point->internal_condition_count);
 	bool trap = point->orig == INT3;
 	uint64_t passed = point->passed;
 	bool asked = point->wanted && !p->hidden && hit_reported(task, POINT_SW, point);
-	unsigned number = point->number_count && !p->hidden ? numbered_hit(task, at) : 0;
+	bool attend = false;
+	unsigned number = point->number_count && !p->hidden ? numbered_hit(task, at, &attend) : 0;
 	if (point->passed != passed && !internal && !point->number_count)
 		patch_note_false(task, point);
-	if (!internal && !asked && !number) {
+	if (!internal && !asked && !number && !attend) {
 		/* Below it is a trap of the program's own: it was taken with ours. */
 		if (trap) {
 			gp->rip = at + 1;
@@ -170,6 +174,7 @@ void task_int3_hit(struct task *task)
 					.internal = internal,
 					.unasked = !asked,
 					.number = number,
+					.attend = attend,
 					.signo = SIGTRAP });
 }
 
@@ -178,7 +183,7 @@ void task_judge_quietly(struct task *task, uint64_t addr)
 	struct swpoint *point = swpoints_find(&task->proc->space->sw, addr);
 
 	if (!point || !point->wanted || point->internal || task->proc->hidden ||
-	    hit_counts(task, point->conditions, point->condition_count))
+	    task_hit_counts(task, point->conditions, point->condition_count))
 		return;
 	point->passed++;
 	task_pass_point(task, addr);

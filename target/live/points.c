@@ -287,7 +287,9 @@ static int insert(struct target *t, struct point *want, struct err *err)
 		return r;
 
 	uint64_t len = want->kind == POINT_HW ? 1 : want->len;
-	if (!dregs_has(&p->dregs, want->kind, want->addr, len))
+	bool have = want->kind == POINT_HW ? dregs_has(&p->dregs, want->kind, want->addr, len)
+					   : watch_find(p, want) != NULL;
+	if (!have)
 		r = dregs_insert(&p->dregs, want->kind, want->addr, len);
 	if (r < 0)
 		free_expressions(want);
@@ -301,8 +303,12 @@ static int insert(struct target *t, struct point *want, struct err *err)
 	dregs_changed_now(p);
 	if (want->kind == POINT_HW)
 		return keep_expressions(p, want, err);
-	watch_add(p, want);
-	free_expressions(want); /* the protocol has none for watchpoints */
+	r = watch_add(p, want);
+	free_expressions(want); /* the protocol has no commands of watchpoints */
+	if (r < 0) {
+		(void)dregs_remove(&p->dregs, want->kind, want->addr, len);
+		return err_set(err, r, "no room for another watchpoint");
+	}
 	return 0;
 }
 
@@ -311,13 +317,17 @@ static int remove_point(struct target *t, const struct point *gone)
 	struct proc *p = proc_of(t);
 
 	if (gone->kind != POINT_SW) {
+		struct watch *w = gone->kind == POINT_HW ? NULL : watch_find(p, gone);
+		if (gone->kind != POINT_HW && !w)
+			return -ENOENT;
 		int r = dregs_remove(&p->dregs, gone->kind, gone->addr,
 				     gone->kind == POINT_HW ? 1 : gone->len);
 		struct swpoint *hw =
 			gone->kind == POINT_HW ? swpoints_find(&p->hw, gone->addr) : NULL;
 		if (hw)
 			swpoints_drop(&p->hw, hw);
-		watch_drop(p, gone);
+		if (w)
+			watch_drop(p, w);
 		if (r == 0)
 			dregs_changed_now(p);
 		return r;
@@ -371,7 +381,7 @@ static void remove_all(struct target *t)
 	p->space->sw.changed = true;
 	space_sync(p->space);
 	dregs_clear(&p->dregs);
-	p->watch_count = 0;
+	watches_forget(p);
 	swpoints_fini(&p->hw);
 	dregs_changed(p);
 	for (size_t i = 0; i < p->count; i++) {
@@ -461,21 +471,15 @@ bool task_debug_hit(struct task *task, struct stop *ret)
 		else if (pt_get_dreg(task->tid, i, &addrs[i]) < 0)
 			return false;
 	}
-	const struct dregs_hit *hit = NULL;
 	size_t n = dregs_hits(&task->proc->dregs, dr6, addrs, hits);
-	/* Each is looked at: what is there now is what the next hit is compared with. */
-	for (size_t i = 0; i < n; i++)
-		if (watch_tells(task->proc, &hits[i]) && !hit)
-			hit = &hits[i];
-	if (!hit)
-		return false;
-	if (hit->kind == POINT_HW)
-		*ret = (struct stop){ .kind = STOP_HWBREAK, .signo = SIGTRAP, .addr = hit->addr };
-	else
-		*ret = (struct stop){ .kind = STOP_WATCH,
-				      .signo = SIGTRAP,
-				      .addr = hit->piece_addr,
-				      .point = hit->addr,
-				      .watch = hit->kind };
-	return true;
+	bool any = false;
+	/* Each is looked at: what is there now is what the next hit is compared with. The client's is what is told. */
+	for (size_t i = 0; i < n; i++) {
+		struct stop stop = { .kind = STOP_HWBREAK, .signo = SIGTRAP, .addr = hits[i].addr };
+		bool tells = hits[i].kind == POINT_HW || watch_tells(task, &hits[i], &stop);
+		if (tells && (!any || (ret->unasked && !stop.unasked)))
+			*ret = stop;
+		any |= tells;
+	}
+	return any;
 }

@@ -61,7 +61,19 @@ static bool nobody_asks(struct task *task)
 	stop->unasked = stop->unasked || !point || !point->wanted;
 	if (!point || !swpoint_number(point, stop->number))
 		stop->number = 0;
-	return !stop->internal && stop->unasked && !stop->number;
+	return !stop->internal && stop->unasked && !stop->number && !stop->attend;
+}
+
+/* The same of watchpoints. */
+static bool watch_is_asked_for(struct task *task)
+{
+	struct stop *stop = &task->pending;
+
+	if (!dregs_covers(&task->proc->dregs, false, stop->addr))
+		return false;
+	if (stop->number && !watch_numbered(task->proc, stop->number))
+		stop->number = 0;
+	return stop->number || !stop->unasked;
 }
 
 static bool holds_signals(const struct task *task)
@@ -151,7 +163,7 @@ bool task_pending_stale(struct task *task)
 			return false;
 		break;
 	case STOP_WATCH:
-		if (dregs_covers(&task->proc->dregs, false, task->pending.addr))
+		if (watch_is_asked_for(task))
 			return false;
 		break;
 	case STOP_STEP:

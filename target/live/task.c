@@ -252,6 +252,7 @@ void proc_free(struct proc *p)
 	}
 	space_unref(p->space);
 	swpoints_fini(&p->hw);
+	watches_forget(p);
 	free(p->tasks);
 	free(p->catch);
 	free(p);

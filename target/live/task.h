@@ -149,12 +149,16 @@ struct space {
 
 enum { WATCH_BYTES_MAX = 32 };
 
-/* A watchpoint whose hits are told apart by value; watches.c. */
+/* A watchpoint; watches.c. */
 struct watch {
 	enum point_kind kind;
 	uint64_t addr, len;
+	unsigned number; /* 0: the client's */
+	bool filters;    /* its hits are told apart by value */
 	bool known;
 	uint8_t bytes[WATCH_BYTES_MAX];
+	struct ax **conditions;
+	size_t condition_count;
 };
 
 struct proc {
@@ -283,12 +287,18 @@ void task_forget_hit(struct task *task);
 void task_clear_dregs(struct task *task);
 
 /* watches.c */
-void watch_add(struct proc *p, const struct point *point);
-void watch_drop(struct proc *p, const struct point *point);
+/* The debug registers have room. Takes the conditions over; -ENOSPC: not taken. */
+int watch_add(struct proc *p, struct point *point);
+struct watch *watch_find(struct proc *p, const struct point *point);
+struct watch *watch_numbered(struct proc *p, unsigned number);
+void watch_drop(struct proc *p, struct watch *w);
+void watches_forget(struct proc *p);
+/* The child has what the client set. */
+void watches_inherit(struct proc *child, const struct proc *parent);
 /* The client has written there. */
 void watch_written(struct proc *p, uint64_t addr, size_t len);
-/* The hit is one of the kind that is watched for. */
-bool watch_tells(struct proc *p, const struct dregs_hit *hit);
+/* Somebody is to hear of the hit: who is in ret. */
+bool watch_tells(struct task *task, const struct dregs_hit *hit, struct stop *ret);
 
 /* events.c */
 /* An event of a process or a thread that is no more. */
@@ -308,6 +318,11 @@ bool live_room_to_tell(struct live *live);
 /* hits.c: a step is over: the trap flag that stepped it is neither in what it pushed nor in the program's flags */
 void task_hide_trap_flag(struct task *task);
 /* hits.c: the task stands in the SIGTRAP of an int3, or of a debug register (stepped: or of a step) */
+/* Any of the conditions is true, or cannot be evaluated, or there is none. */
+bool task_hit_counts(struct task *task, struct ax *const *conditions, size_t count);
+/* The tracer's owner counts and judges. */
+enum hit_answer task_hit_told(struct task *task, enum point_kind kind, uint64_t addr, unsigned number,
+			      bool done);
 void task_int3_hit(struct task *task);
 void task_debug_reg_hit(struct task *task, bool stepped);
 /* It stands at a client's point for another reason: if the conditions are false, that is one passing and it need not ask again. */
