@@ -111,7 +111,8 @@ static void settle(struct session *s)
 
 void session_send_reply(struct session *s)
 {
-	if (buf_error(&s->reply)) {
+	/* What was put together there is part of it. */
+	if (buf_error(&s->reply) || buf_error(&s->scratch)) {
 		buf_reset(&s->reply);
 		reply_error(&s->reply, ENOMEM);
 	}

@@ -374,6 +374,13 @@ static void queue_remove(struct session *s, size_t i)
 	memmove(&s->queue[i], &s->queue[i + 1], (s->queued - i) * sizeof(*s->queue));
 }
 
+/* A client that cannot be told of a stop would wait for ever: it hears that we are gone, and the next one hears of the stop. */
+static void give_up(struct session *s)
+{
+	log_debug(LOG_STOP, "no memory to tell of a stop: the client is let go");
+	conn_flush_close(s->conn);
+}
+
 /* Announces the first that is queued, unless one was announced and not acknowledged. */
 static void notify(struct session *s)
 {
@@ -383,6 +390,10 @@ static void notify(struct session *s)
 	buf_init(&note, SESSION_PACKET_MAX);
 	buf_puts(&note, "Stop:");
 	buf_put(&note, s->queue[0].text, s->queue[0].len);
+	if (buf_error(&note)) {
+		give_up(s);
+		return;
+	}
 	s->notified = true;
 	conn_notify(s->conn, note.data, note.len);
 }
@@ -427,8 +438,8 @@ static void queue_state(struct session *s, struct inferior *inf, int64_t id)
 		return;
 	buf_init(&text, SESSION_PACKET_MAX);
 	stops_put_state(s, inf, id, &text);
-	if (!buf_error(&text))
-		queue_put(s, session_id(inf, id), 0, false, &text);
+	if (buf_error(&text) || queue_put(s, session_id(inf, id), 0, false, &text) < 0)
+		give_up(s);
 }
 
 /* false: it was let run instead. */
@@ -664,7 +675,7 @@ static void report_non_stop(struct session *s, struct inferior *inf, const struc
 	if (is_end(&ev->stop))
 		stops_forget(s, inf->pid);
 	if (buf_error(&text) || queue_put(s, id, forked_child(&ev->stop), final, &text) < 0)
-		log_debug(LOG_STOP, "no memory to queue a stop: it is not told");
+		give_up(s);
 	notify(s);
 	if (is_end(&ev->stop))
 		session_drop_inferior(s, inf);
@@ -694,10 +705,13 @@ void stops_tell_end(struct session *s, struct inferior *inf, const struct stop *
 
 	buf_init(&text, SESSION_PACKET_MAX);
 	put_stop(s, inf, (pid_t)inf->pid, inf->pid, stop, &text);
-	if (s->non_stop) {
+	if (s->non_stop)
 		stops_forget(s, inf->pid);
-		if (queue_put(s, session_id(inf, inf->pid), 0, true, &text) == 0)
-			notify(s);
+	if (buf_error(&text) ||
+	    (s->non_stop && queue_put(s, session_id(inf, inf->pid), 0, true, &text) < 0)) {
+		give_up(s);
+	} else if (s->non_stop) {
+		notify(s);
 	} else {
 		conn_send(s->conn, text.data, text.len);
 	}

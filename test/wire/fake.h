@@ -28,7 +28,7 @@ struct fake {
 	bool refuse;   /* launch, attach and insert fail */
 	bool nobody;   /* the last commit started nobody: the next event says so */
 	bool deaf;     /* an interrupt has no effect: something else comes first */
-	bool ended;    /* server_end() was called */
+	bool ended;    /* server_end() or conn_flush_close() was called */
 	unsigned gone; /* how often server_inferior_gone() was */
 };
 
