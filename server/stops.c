@@ -98,11 +98,11 @@ struct stop_reply stops_describe(struct inferior *inf, int64_t id, const struct 
 static void apply_disabled(struct buf *b, size_t start)
 {
 	unsigned off = packets_disabled();
+
+	if (buf_error(b) || b->len < start + 3 || b->data[start] != 'T')
+		return;
 	uint8_t *text = b->data + start;
 	size_t len = b->len - start;
-
-	if (buf_error(b) || len < 3 || text[0] != 'T')
-		return;
 	if (off & PACKETS_NO_T) {
 		text[0] = 'S';
 		b->len = start + 3;

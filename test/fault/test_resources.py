@@ -71,6 +71,69 @@ def test_memory(made, programs, starve, count):
         made.remove(server)
 
 
+def short_session(server, actor):
+    """What a person does in a minute; each packet is answered, or the client let go."""
+    odd, watched = actor.at["odd"], actor.at["watched"]
+    try:
+        client = Client(server.port)
+    except GONE + (AssertionError,):
+        return          # an error where OK was expected
+    try:
+        first = client.begin(quiet=None)
+        if first[:1] != b"T":
+            return
+        for body in (f"Z0,{odd:x},1", f"Z0,{actor.at['count']:x},1" + condition(FALSE)):
+            client.ask(body, LIMIT)
+        client.go_on(first)
+        client.halt()
+        for body in ("qXfer:threads:read::0,1000", "g", f"m{odd:x},40", f"Z2,{watched:x},8", f"Hg{actor.pid:x}", "qXfer:auxv:read::0,1000"):
+            client.ask(body, LIMIT)
+        stop = None
+        for action in ("vCont;c", "vCont;s", "vCont;c"):
+            client.go(action)
+            try:
+                stop = client.stop_reply(0.2)
+            except wait.TimedOut:
+                stop = client.halt()
+        for body in (f"z2,{watched:x},8", f"z0,{odd:x},1", "qRcmd," + b"help".hex(), "D;%x" % actor.pid):
+            client.ask(body, LIMIT)
+        assert stop
+    except GONE:
+        pass
+    finally:
+        client.close()
+
+
+@pytest.mark.parametrize("what", ("memory", "descriptor"))
+def test_each_in_turn(made, programs, starve, tmp_path, what):
+    """Of a short session's allocations, or descriptors, each in turn is refused. STOPGO_FAULT_FACTOR=100: all, else some."""
+    actor = made.add(Puppet(programs))
+    counted = tmp_path / "count"
+
+    def run(at):
+        print(f"{what} {at}")
+        server = made.add(Stopgo(("--once", "--attach", "127.0.0.1:0", actor.pid), listens=False,
+                                 env={**starve(f"{what}:{at}:1"), "STARVE_COUNT": str(counted)}))
+        try:
+            server.wait_listening()
+            short_session(server, actor)
+        except wait.TimedOut:
+            assert server.err.ended, server.err.text
+            assert server.err.text.strip()
+        ends_well(server)
+        actor.assert_untouched()
+        server.close()
+        made.remove(server)
+
+    run(10**9)
+    count = int(counted.read_text())
+    assert count > 20
+    chosen = range(1, count + 1)
+    seed = Seed()
+    for at in sorted(seed.sample(chosen, min(count, times(60)))):
+        run(at)
+
+
 def test_files(made, programs, starve):
     """Opening files fails from somewhere on."""
     actor = made.add(Puppet(programs))

@@ -303,8 +303,10 @@ static void do_happen(struct wire *w, char *text)
 
 static void do_line(struct wire *w, char *line)
 {
-	char *text = line + 2 + (line[2] == ' ');
-
+	if (!line[0] || line[0] == '#')
+		return;
+	char *text = line + strnlen(line, 2);
+	text += *text == ' ';
 	if (!w->session)
 		w->excused = true; /* there was no memory for one */
 	else if (!strncmp(line, "->", 2))
@@ -315,7 +317,7 @@ static void do_line(struct wire *w, char *line)
 		do_check(w, text);
 	else if (!strncmp(line, "!!", 2))
 		do_happen(w, text);
-	else if (line[0] && line[0] != '#')
+	else
 		fail(w, "not a line of a transcript", line, "");
 }
 
