@@ -91,6 +91,26 @@ static struct overlay *overlay_of(struct inferiors *all, const struct stat *st)
 	return NULL;
 }
 
+/* Whoever compares build ids reads headers only; the symbols come first. */
+static bool is_read(const struct overlay *o)
+{
+	return o && o->begun;
+}
+
+bool gofiles_put_hint(struct inferior *inf, struct buf *out)
+{
+	char path[PATH_MAX];
+
+	if (!model_of(inf) || is_read(inf->files.program) || is_read(inf->files.debug) ||
+	    inf->target->ops->exe_path(inf->target, path, sizeof(path)) < 0)
+		return false;
+	buf_printf(out,
+		   "the program has no debug information; a gdb that was given a file of it gets "
+		   "names and lines by: symbol-file target:%s\n",
+		   path);
+	return true;
+}
+
 void gofiles_cover(struct inferiors *all, struct hostio *io, int fd)
 {
 	struct stat st;

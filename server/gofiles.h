@@ -14,11 +14,13 @@
 
 #include "server/hostio.h"
 
+struct inferior;
 struct inferiors;
 
 /* Of one inferior. */
 struct gofiles {
 	bool tried_program, tried_debug;
+	bool hinted; /* the client's person was told how to get them */
 	struct overlay *program, *debug; /* NULL: nothing is made for it */
 };
 
@@ -28,6 +30,11 @@ void gofiles_forget(struct gofiles *files);
 void gofiles_cover(struct inferiors *all, struct hostio *io, int fd);
 /* Opens what only exists here: a debug file by its path. -ENOENT: it is none. */
 int gofiles_open_debug(struct inferiors *all, struct hostio *io, const char *path);
+/*
+ * What to type at gdb for these symbols: one that was started with a file of its own reads no other unasked. False: the program has
+ * symbols, or gdb's file says nothing of them, or somebody has read them.
+ */
+bool gofiles_put_hint(struct inferior *inf, struct buf *out);
 /* The size of a file that was looked at without opening it. */
 void gofiles_stat(struct inferiors *all, struct stat *st);
 

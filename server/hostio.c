@@ -50,8 +50,7 @@ static void copy_part(uint8_t *into, uint64_t offset, size_t len, const uint8_t 
 		memcpy(into + (start - offset), have + (start - from), end - start);
 }
 
-static ssize_t overlay_pread(const struct overlay *o, int file, void *into, size_t len,
-			     uint64_t offset)
+static ssize_t overlay_pread(struct overlay *o, int file, void *into, size_t len, uint64_t offset)
 {
 	uint64_t size = overlay_size(o);
 
@@ -71,6 +70,7 @@ static ssize_t overlay_pread(const struct overlay *o, int file, void *into, size
 	copy_part(into, offset, len, o->head, 0, o->head_len);
 	if (o->tail.len)
 		copy_part(into, offset, len, o->tail.data, o->at, o->tail.len);
+	o->begun |= offset <= o->at && o->at - offset < len;
 	return (ssize_t)len;
 }
 

@@ -30,6 +30,7 @@ struct overlay {
 	uint64_t base; /* the file's own bytes end here, zeros follow */
 	uint64_t at;   /* tail begins */
 	struct buf tail;
+	bool begun; /* somebody has read the first byte of tail */
 };
 
 /* One reference; tail is empty and may take max bytes. NULL: no memory. */

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "server/gofiles.h"
 #include "server/goroutines.h"
 #include "server/session.h"
 
@@ -315,6 +316,9 @@ bool monitor_go(struct session *s, char *rest)
 		   threadview_gview(inf->view) ? "goroutines" : "OS threads",
 		   s->inferiors->policy.stable_stacks ? "on" : "off",
 		   s->inferiors->policy.max_goroutines);
+	buf_puts(&b, "  ");
+	if (!gofiles_put_hint(inf, &b))
+		b.len -= 2;
 	print_buf(s, &b);
 	return true;
 }

@@ -2,6 +2,8 @@
 #include "base/log.h"
 #include "protocol/signals.h"
 #include "server/conn.h"
+#include "server/gofiles.h"
+#include "server/gview.h"
 #include "server/lldbstop.h"
 #include "server/packets.h"
 #include "server/server.h"
@@ -623,6 +625,19 @@ static void say_syscall(struct session *s, struct inferior *inf, const struct ta
 	session_console(s, (const char *)text.data, text.len);
 }
 
+/* Once, to whom goroutines are shown. */
+static void say_stripped(struct session *s, struct inferior *inf)
+{
+	_cleanup_buf_ struct buf text = { 0 };
+
+	if (inf->files.hinted || s->client.kind != CLIENT_GDB || !threadview_gview(inf->view))
+		return;
+	inf->files.hinted = true;
+	buf_init(&text, PATH_MAX + 256);
+	if (gofiles_put_hint(inf, &text) && !buf_error(&text))
+		session_console(s, (const char *)text.data, text.len);
+}
+
 /* id 0: of whatever thread the OS thread is. */
 static void report_all_stop(struct session *s, struct inferior *inf, const struct target_event *ev,
 			    int64_t id)
@@ -638,6 +653,7 @@ static void report_all_stop(struct session *s, struct inferior *inf, const struc
 	if (has_thread(&ev->stop)) {
 		threadview_stopped(inf->view, id);
 		gstep_say_limit(s, inf);
+		say_stripped(s, inf);
 		bpoints_say_stop(s, inf, ev->tid, &ev->stop);
 		say_syscall(s, inf, ev);
 	}

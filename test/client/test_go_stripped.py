@@ -54,6 +54,7 @@ def test_names_lines_and_steps(bare, stripped):
     gdb.break_at("main.work")
     gdb.cont()
     stop = gdb.expect_breakpoint_stop("main.work")
+    assert "symbol-file" not in "".join(gdb.console)
     frames = gdb.frames()
     assert frames[0]["file"].endswith("main.go") and frames[0]["line"].isdigit()
     assert [frame["func"] for frame in frames][-1] == "runtime.goexit"
@@ -76,6 +77,28 @@ def test_names_lines_and_steps(bare, stripped):
     assert gdb.expect_stop("function-finished").func == "main.middle" and goroutine(gdb) == before
     names = {gdb.mi(f"-stack-list-frames --thread {number}")["stack"][-1]["func"] for number in gdb.threads()}
     assert names == {"runtime.goexit"} or "runtime.goexit" in names
+    gdb.kill()
+
+
+def test_a_gdb_that_has_the_stripped_file(session, stripped):
+    """It reads no other unasked: it is told once what to type, and that works, wherever the program is."""
+    gdb, _ = session(stripped, "grow", "20")
+    gdb.monitor("break main.work")
+    gdb.cont()
+    gdb.expect_stop("signal-received")
+    hint = re.search(r"no debug information.*: (symbol-file target:\S+)", "".join(gdb.console))
+    assert hint and hint.group(0) in gdb.monitor("go") and gdb.bt()[0] != "main.work"
+    gdb.cont()
+    gdb.expect_stop("signal-received")
+    assert hint.group(1) not in "".join(gdb.console)
+    gdb.monitor("delete all")
+    gdb.cli(hint.group(1))
+    assert "main.work" in gdb.bt()
+    assert "no debug information" not in gdb.monitor("go")
+    gdb.break_at(at(SOURCE, "grow"))
+    gdb.cont()
+    assert gdb.expect_breakpoint_stop("main.work").line == line(SOURCE, "grow")
+    assert gdb.step("next", func="main.work").line == line(SOURCE, "grown")
     gdb.kill()
 
 
