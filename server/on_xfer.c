@@ -84,6 +84,17 @@ static int read_osdata(struct session *s, const char *annex, struct buf *out)
 	return r == -ENOENT ? 0 : r;
 }
 
+/* It was told as SIGINT: then that is the signal it stands at. */
+static bool is_told_as_int(struct session *s, struct inferior *inf, pid_t tid)
+{
+	const struct target_run_ops *run = inf->target->ops->run;
+	const struct thread_note *note = inferior_note(inf, tid);
+	struct stop told;
+
+	return !session_is_lldb(s) && !(note && note->stop_asked) && run &&
+	       run->last_stop(inf->target, tid, &told) == 0 && told.kind == STOP_INTERRUPT;
+}
+
 static int read_siginfo(struct session *s, const char *annex, struct buf *out)
 {
 	struct inferior *inf;
@@ -94,6 +105,10 @@ static int read_siginfo(struct session *s, const char *annex, struct buf *out)
 		return -ESRCH;
 	pid_t tid = threadview_tid_of(inf->view, id);
 	int r = tid ? inf->target->ops->siginfo_read(inf->target, tid, &si) : -ENODATA;
+	if (r == 0 && si.si_signo == SIGSTOP && is_told_as_int(s, inf, tid)) {
+		si.si_signo = SIGINT;
+		si.si_code = SI_USER;
+	}
 	if (r == 0)
 		buf_put(out, &si, sizeof(si));
 	return r;

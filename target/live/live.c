@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/signalfd.h>
 #include <time.h>
 
@@ -62,12 +63,27 @@ static int xstate_write(struct target *t, pid_t tid, const struct xstate *xs)
 	return r < 0 ? r : pt_set_xstate(tid, xs);
 }
 
+static bool is_interrupt(const siginfo_t *si)
+{
+	return si->si_signo == SIGTRAP && si->si_code >> 8 == PTRACE_EVENT_STOP;
+}
+
+/* What it would be if the thread had been stopped by a signal: to clients the kernel's SIGTRAP is a breakpoint or a step. */
+static void name_interrupt(siginfo_t *si)
+{
+	*si = (siginfo_t){ .si_signo = SIGSTOP, .si_code = SI_TKILL };
+	si->si_pid = getpid();
+	si->si_uid = getuid();
+}
+
 static int siginfo_read(struct target *t, pid_t tid, siginfo_t *ret)
 {
 	struct task *task;
 	int r = stopped_task(t, tid, &task);
 	if (r == 0)
 		r = pt_get_siginfo(tid, ret);
+	if (r == 0 && is_interrupt(ret))
+		name_interrupt(ret);
 	/* A trap names the place where it came: after a stepped copy that is the copy. */
 	if (r == 0 && ret->si_signo == SIGTRAP && ret->si_code > 0)
 		ret->si_addr = (void *)over_origin(task, (uint64_t)ret->si_addr);

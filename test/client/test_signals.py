@@ -225,6 +225,33 @@ def test_ctrl_c_with_threads_stops_all(session, programs):
     gdb.expect_exit(0)
 
 
+def test_siginfo_of_who_was_stopped_for_us(serve, new_gdb, programs, debuggee):
+    """Who stands still because somebody attached, or because another one stopped, stands as at SIGSTOP; Ctrl-C is SIGINT."""
+    program = programs.c("threads")
+    spinning = debuggee(program, "2")
+    assert spinning.readline() == "ready"
+    gdb = new_gdb(program)
+    gdb.connect(serve.attach(spinning.pid))
+
+    def signals():
+        found = {}
+        for number in gdb.threads():
+            gdb.thread(number)
+            found[number] = gdb.value("$_siginfo.si_signo")
+        return found
+
+    assert set(signals().values()) == {signal.SIGSTOP}
+    gdb.cont()
+    gdb.interrupt()
+    stopped = gdb.expect_signal("SIGINT").thread
+    found = signals()
+    assert found.pop(stopped) == signal.SIGINT
+    assert set(found.values()) == {signal.SIGSTOP}
+    gdb.set("stop = 1")
+    gdb.cont()
+    gdb.expect_exit(0)
+
+
 def test_signal_while_stopped_is_reported_on_continue(session, programs):
     gdb, server = session(programs.c("signals"), "wait")
     gdb.cont()
