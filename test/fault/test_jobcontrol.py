@@ -1,5 +1,7 @@
 """Job control of a program that is full of breakpoints: a stop signal stops it where it came, and SIGCONT is its end, whatever we are
 doing with its threads at that moment."""
+import os
+import pathlib
 import signal
 import time
 
@@ -165,3 +167,66 @@ def test_kept_while_looked_at(made, programs, serve):
     client.close()
     assert wait_gone(server) == 0
     actor.assert_untouched()
+
+
+class Freezer:
+    """A control group of our own, of either kind."""
+
+    def __init__(self, root, old):
+        self.path = pathlib.Path(root) / f"stopgo-test-{os.getpid()}"
+        self.path.mkdir()
+        self.state = self.path / ("freezer.state" if old else "cgroup.freeze")
+        self.words = ("THAWED", "FROZEN") if old else ("0", "1")
+        if not self.state.exists():
+            self.close()
+            raise OSError("no freezer")
+
+    def take(self, pid):
+        (self.path / "cgroup.procs").write_text(str(pid))
+
+    def freeze(self, on):
+        self.state.write_text(self.words[on])
+
+    def close(self):
+        if self.state.exists():
+            self.freeze(False)
+            for pid in (self.path / "cgroup.procs").read_text().split():
+                (self.path.parent / "cgroup.procs").write_text(pid)
+        self.path.rmdir()
+
+
+def freezers():
+    with open("/proc/mounts") as mounts:
+        for _, root, kind, options, *_ in map(str.split, mounts):
+            if kind == "cgroup2" or (kind == "cgroup" and "freezer" in options.split(",")):
+                yield "old" if kind == "cgroup" else "new", root
+
+
+@pytest.mark.parametrize("kind", ("old", "new"))
+def test_frozen(made, programs, serve, kind):
+    """Its control group is frozen while it runs into breakpoints: the server answers, and thawed it goes on."""
+    root = dict(freezers()).get(kind)
+    try:
+        freezer = root and Freezer(root, kind == "old")
+    except OSError as error:
+        pytest.skip(f"no freezer to be had: {error}")
+    if not freezer:
+        pytest.skip("no such control groups")
+    actor, server, client, first = begin(made, programs, serve)
+    made.add(freezer)
+    freezer.take(actor.pid)
+    for _ in range(times(3)):
+        client.go_on(first)
+        goes_on(actor)
+        freezer.freeze(True)
+        client.interrupt()
+        try:
+            first = client.stop_reply(2)        # a thread that is frozen may not stop before it thaws
+            assert client.ask("qC")
+            freezer.freeze(False)
+        except wait.TimedOut:
+            freezer.freeze(False)
+            first = client.stop_reply()
+    client.go_on(first)
+    goes_on(actor)
+    leave(actor, server, client)

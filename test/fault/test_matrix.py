@@ -52,6 +52,8 @@ EVENTS = {
     "protect": Event("page protect", says=r"page 1"),
     "rewrite": Event("page rewrite", says=r"page 2"),
     "signals": Event("queue 20", says=r"queued"),
+    "forbidden-syscall": Event("seccomp", says=r"trapped 1"),
+    "not-dumpable": Event("secret", says=r"secret"),
 }
 
 STEPPED_OVER = ("count", "odd", "call", "syscall", "page", "leaf", "in_child")

@@ -12,7 +12,7 @@ import pytest
 from driver import GONE, Driver
 from harness import process, wait, where
 from harness.server import Stopgo
-from stage import FALSE, LIMIT, Client, Puppet, Seed, condition, times, wait_gone
+from stage import FALSE, LIMIT, PLAIN, Client, Puppet, Seed, condition, times, wait_gone
 
 pytestmark = pytest.mark.stopgo_only("its errors")
 
@@ -351,6 +351,38 @@ def test_slow_client(made, programs, serve):
     assert heard.lstrip(b"+").startswith(b"$T"), heard
     s.close()
     assert wait_gone(server) == 0
+    actor.assert_untouched()
+
+
+@pytest.mark.parametrize("event", ("leave 0", "texec", "exit 7"))
+def test_client_that_does_not_read(made, programs, serve, event):
+    """What happens to the program while its client is being written to; then the client reads on."""
+    actor = made.add(Puppet(programs))
+    server = serve.attach(actor.pid)
+    client = made.add(Client(server.port))
+    client.begin(features=PLAIN + ";exec-events+")
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    count = 400         # several megabytes
+    for _ in range(count):
+        client.send(f"m{actor.at['count'] & ~0xfff:x},1000")
+    actor.tell(event + "\n")
+    for _ in range(count):
+        assert len(client.receive(4 * LIMIT)) == 0x2000
+    client.go()
+    if event == "exit 7":
+        assert client.stop_reply()[:3] == b"W07"
+        client.close()
+        assert wait_gone(server) == 0
+        return
+    if event == "texec":
+        assert b"exec:" in client.stop_reply()
+        client.go()
+        actor.is_ready(actor.hear())
+    else:
+        assert actor.hear() == "left"
+    client.halt()
+    client.ok(f"D;{actor.pid:x}")
+    client.close()
     actor.assert_untouched()
 
 
