@@ -138,7 +138,8 @@ static bool fits(const struct match *m, const struct hostproc *p)
 	return (!m->pid || p->pid == m->want.pid) && (!m->parent || p->parent == m->want.parent) &&
 	       (!m->uid || p->uid == m->want.uid) && (!m->gid || p->gid == m->want.gid) &&
 	       (!m->euid || p->euid == m->want.euid) && (!m->egid || p->egid == m->want.egid) &&
-	       (m->all_users || p->uid == getuid()) && name_fits(m, slash ? slash + 1 : p->exe);
+	       (m->all_users || !getuid() || p->uid == getuid()) && !p->taken &&
+	       name_fits(m, slash ? slash + 1 : p->exe);
 }
 
 static unsigned take_id(struct args *value, bool *ret_given)

@@ -3,6 +3,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -189,6 +190,25 @@ def test_processes_and_users(client):
     assert one.ask(f"qUserName:{os.getuid()}").decode() == as_hex(subprocess.getoutput("id -un"))
     assert one.ask(f"qGroupName:{os.getgid()}").decode() == as_hex(subprocess.getoutput("id -gn"))
     assert one.ask("qUserName:4294967290") == b"E05" and one.ask("qGroupName:4294967290") == b"E06"
+
+
+def test_processes_without_a_program(client, debuggee, tmp_path):
+    """One whose file was deleted has its name; what nobody can attach to is not listed, but can be asked for; as with lldb-server."""
+    one = client()
+    copy = tmp_path / "removed"
+    shutil.copy("/bin/sleep", copy)
+    gone = debuggee(copy, "60")
+    ended = debuggee("/bin/true")
+    wait.until(lambda: process.state(ended.pid) == "Z", "its end")
+    wait.until(lambda: os.readlink(f"/proc/{gone.pid}/exe") == str(copy), "its start")
+    copy.unlink()
+    there = listed(one, "qfProcessInfo:all_users:1;")
+    assert there[gone.pid]["name"] == str(copy) and ended.pid not in there
+    row = dict(part.split(":", 1) for part in one.ask(f"qProcessInfoPID:{ended.pid}").decode().rstrip(";").split(";"))
+    assert bytes.fromhex(row["name"]) == b"[true]" and row["args"] == "" and "triple" not in row
+    # A kernel's thread has no program; where there is a namespace of processes, it has none of them.
+    if process.state(2) and not os.path.exists("/proc/2/exe"):
+        assert there[2]["name"].startswith("[")
 
 
 def test_shell(client, tmp_path):
