@@ -224,6 +224,77 @@ def input_and_output(here, program, source, out):
     return seen
 
 
+def watch_modes(here, program, first):
+    """A change alone, an address with a size, a condition."""
+    here.program(program)
+    here.break_at(first)
+    here.launch()
+    here.command("breakpoint delete -f")
+    here.command("watchpoint set variable -w modify two")
+    seen = [here.cont() for _ in range(2)]
+    here.command("watchpoint delete -f")
+    here.command("watchpoint set expression -w read_write -s 4 -- &four")
+    seen += [here.cont() for _ in range(2)]
+    here.command("watchpoint delete -f")
+    here.command("watchpoint set variable eight")
+    here.command("watchpoint modify -c 'eight > 20'")
+    seen += [here.cont(), here.value("eight")]
+    here.command("watchpoint disable")
+    seen.append(here.cont())
+    return seen
+
+
+def cxx(here, program, caught):
+    """A method that is virtual, a template, exceptions thrown and caught, a step into a lambda on a thread of its own."""
+    here.program(program)
+    here.break_at("shapes::Square::area")
+    largest = here.break_at("largest<int>")
+    here.launch()
+    seen = [here.stop(), here.frames()[:2], here.value("*values._M_impl._M_start")]
+    here.target.BreakpointDelete(largest.GetID())
+    seen += [here.cont(), here.frames()[:3], here.value("side_"), here.value("this->area()"), here.value("name_")]
+    here.command("breakpoint delete -f")
+    here.command("breakpoint set -E c++ -h false -w true")
+    seen += [here.cont().split(" in ")[0], [frame for frame in here.frames() if "Circle" in frame]]
+    here.command("breakpoint delete -f")
+    here.break_at(caught)
+    seen += [here.cont(), here.frames()]
+    here.command("breakpoint delete -f")
+    point = here.target.BreakpointCreateBySourceRegex("std::thread worker", lldb.SBFileSpec("shapes.cc"))
+    seen.append(point.GetNumLocations())
+    stop = here.cont()
+    while here.process.GetNumThreads() == 1 and not stop.startswith("exited"):
+        stop = here.cont()
+    seen.append(stop)
+    if not stop.startswith("exited"):
+        seen += [here.process.GetNumThreads(), here.thread.GetIndexID()]
+        here.command("breakpoint delete -f")
+        seen.append(here.cont())
+    seen.append(here.printed)
+    return seen
+
+
+def rust(here, program, end):
+    here.program(program)
+    handle = here.break_at("queue::Worker::handle")
+    here.launch()
+    seen = []
+    for _ in range(3):
+        seen += [here.stop(), here.thread.GetName(), here.command("frame variable self->done self->last")]
+        here.command("thread step-over")
+        seen += [here.stop(), here.command("frame variable self->done")]
+        if len(seen) < 15:
+            here.cont()
+    here.command("thread step-out")
+    seen.append(here.stop().split(" in ")[0])
+    here.target.BreakpointDelete(handle.GetID())
+    here.break_at(end)
+    seen += [here.cont(), here.frames()[0], here.value("last"), here.value("top")]
+    here.command("breakpoint delete -f")
+    seen += [here.cont(), here.printed]
+    return seen
+
+
 def io_files(tmp):
     (tmp / "in").write_text("one\ntwo words\n")
     return "/bin/sh", str(tmp / "in"), str(tmp / "out")
@@ -238,6 +309,9 @@ SESSIONS = {
     "threads": (threads, lambda p, tmp: (p.c("threads"), at("threads.c", "main-ready"))),
     "signals": (signals, lambda p, tmp: (p.c("signals"),)),
     "watchpoints": (watchpoints, lambda p, tmp: (p.c("watch"), at("watch.c", "write-one"))),
+    "watch-modes": (watch_modes, lambda p, tmp: (p.c("watch"), at("watch.c", "write-one"))),
+    "c++": (cxx, lambda p, tmp: (p.cxx("shapes"), at("shapes.cc", "caught"))),
+    "rust": (rust, lambda p, tmp: (p.rust("queue"), at("queue.rs", "queue-end"))),
     "surroundings": (surroundings, lambda p, tmp: (p.c("environ"), str(tmp))),
     "fork-parent": (forks, lambda p, tmp: (p.c("forks"), "parent", "fork")),
     "fork-child": (forks, lambda p, tmp: (p.c("forks"), "child", "fork")),

@@ -80,8 +80,8 @@ class Inside:
     # --- breakpoints ---
 
     def break_at(self, where, condition=None):
-        if ":" in where:
-            source, line = where.split(":")
+        source, _, line = where.rpartition(":")
+        if line.isdigit():
             point = self.target.BreakpointCreateByLocation(source, int(line))
         else:
             point = self.target.BreakpointCreateByName(where)
