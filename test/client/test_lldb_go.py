@@ -1,4 +1,6 @@
 """Goroutines as lldb's threads: listed, walked, stepped, with stacks that stay where they are."""
+import os
+
 import pytest
 
 from harness import where
@@ -178,6 +180,31 @@ def test_monitor_and_both_views(seen_in, release):
     seen = seen_in(both_views, release, "many 5", at("gosteps/main.go", "tick"))
     assert seen == [6, True, True, 6, True, True, "main.tick", True,
                     [f"breakpoint 1.1 in main.tick main.go:{line('gosteps/main.go', 'tick')}"] * 2]
+
+
+def goroutines_on_demand(here, program, tick):
+    here.program(program)
+    here.break_at(tick)
+    here.launch("many", "5")
+    seen = [any(thread.GetName() == "main.waiter" for thread in here.process)]
+    here.command("process plugin packet monitor set threads goroutines")
+    seen.append(here.cont().split(" in ")[1].split()[0])
+    seen += [here.thread.GetThreadID(), sorted(thread.GetName() for thread in here.process if thread.GetThreadID() < 0x40000000)]
+    return seen
+
+
+@GOS
+def test_goroutines_in_the_place_of_lldb_server(lldb, serve, programs, tmp_path, release):
+    """OS threads, as lldb-server has them, until somebody asks for more: at a stop, or with an option."""
+    program, tick = programs.go("gosteps", release), at("gosteps/main.go", "tick")
+    waiters = ["main.main"] + ["main.waiter"] * 5
+    assert lldb.run(goroutines_on_demand, program, tick) == [False, "main.tick", 1, waiters]
+    place = tmp_path / "port"
+    os.mkfifo(place)
+    serve("gdbserver", "--threads=goroutines", "--named-pipe", place, "127.0.0.1:0", "--", program, "many", "5", listens=False)
+    with open(place) as f:
+        port = f.read().rstrip("\0")
+    assert lldb.run(everyone, program, tick, address=f"127.0.0.1:{port}")[1] == waiters
 
 
 def chosen_goroutine(here, program, waiting):
