@@ -298,6 +298,21 @@ static void tell_stuck(struct session *s, const struct action *one)
 	stops_tell(s, inf, one->who.tid, &stop);
 }
 
+/* gdb steps one thread past a breakpoint and then resumes all that ran before. */
+static void note_step_past(struct session *s, const struct actions *list)
+{
+	const struct inferior *begun = inferiors_by_pid(s->inferiors, s->inferiors->begun);
+	const struct action *one = &list->at[0];
+
+	s->steps_past = s->begun_runs && begun && list->count == 1 && one->who.tid > 0 &&
+			one->how.action == RESUME_STEP && !is_about(one, begun);
+	if (s->steps_past)
+		return;
+	s->begun_runs = false;
+	for (size_t i = 0; i < list->count; i++)
+		s->begun_runs |= begun && is_about(&list->at[i], begun);
+}
+
 void resume_threads(struct session *s, struct actions *list)
 {
 	struct action *stuck = NULL;
@@ -316,6 +331,7 @@ void resume_threads(struct session *s, struct actions *list)
 	for (size_t i = 0; i < list->count; i++)
 		absent += resolve(s, &list->at[i].who) < 0;
 	s->resumed = true;
+	note_step_past(s, list);
 	for (struct inferior *inf = s->inferiors->first; inf; inf = inf->next)
 		bpoints_resumed(inf);
 	for (struct inferior *inf = s->inferiors->first; inf; inf = inf->next)

@@ -428,6 +428,11 @@ void session_interrupt(struct session *s)
 		s->interrupt_early = s->client.kind == CLIENT_GDB;
 	if (!s->tracer || !s->settled || s->interrupting || (!s->running && !s->non_stop))
 		return;
+	/* gdbserver's SIGINT waits until the process it was sent to runs again. A second interrupt here does not. */
+	if (s->running && s->steps_past && !s->interrupt_early) {
+		s->interrupt_early = s->client.kind == CLIENT_GDB;
+		return;
+	}
 	log_debug(LOG_PACKET, "-> interrupt");
 	s->interrupting = s->running;
 	if (!interrupt_any(s)) {

@@ -85,6 +85,8 @@ struct session {
 	bool running;              /* all-stop: a stop reply is due */
 	bool interrupting;         /* all-stop: an interrupt is on its way */
 	bool interrupt_early;      /* one came while nothing ran: it is for the next resume */
+	bool begun_runs;           /* the process begun last took part in the last resume that was no step past a breakpoint */
+	bool steps_past;           /* since then one thread of another process is stepped, alone */
 	bool thread_events;        /* QThreadEvents:1 */
 	struct queued_stop *queue; /* non-stop; [0] is the one the client was told last */
 	size_t queued, queue_room;

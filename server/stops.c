@@ -646,8 +646,9 @@ static void report_all_stop(struct session *s, struct inferior *inf, const struc
 	 * gdb goes on by itself from a stop it did not wait for, and its user's interrupt is still to be answered: as
 	 * gdbserver's SIGINT it waits for the next resume.
 	 */
-	s->interrupt_early = s->interrupting && s->client.kind == CLIENT_GDB &&
-			     has_thread(&ev->stop) && ev->stop.kind != STOP_INTERRUPT;
+	s->interrupt_early = (s->interrupting || s->interrupt_early) &&
+			     s->client.kind == CLIENT_GDB && has_thread(&ev->stop) &&
+			     ev->stop.kind != STOP_INTERRUPT;
 	all_stopped(s);
 	id = id_of_event(s, inf, ev, id);
 	if (has_thread(&ev->stop)) {
