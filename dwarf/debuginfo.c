@@ -201,7 +201,10 @@ static int holds_pc(Dwarf_Die *die, void *ctx)
 	return DWARF_CB_ABORT;
 }
 
-/* Not by dwarf_getscopes(): behind an inlined function it goes on with what was around its declaration. */
+/*
+ * Not by dwarf_getscopes(): behind an inlined function it goes on with what was around its declaration, and it finds nothing in what lies
+ * within namespaces and structures, where rustc and clang put their functions.
+ */
 bool di_function_at(struct debuginfo *di, uint64_t linked, Dwarf_Die *ret)
 {
 	struct holder h = { .linked = linked, .ret = ret };
@@ -210,6 +213,42 @@ bool di_function_at(struct debuginfo *di, uint64_t linked, Dwarf_Die *ret)
 	if (di_unit_at(di, linked, &unit))
 		(void)dwarf_getfuncs(&unit, holds_pc, &h, 0);
 	return h.found;
+}
+
+static bool block_within(Dwarf_Die *around, uint64_t linked, Dwarf_Die *ret)
+{
+	Dwarf_Die child;
+
+	if (dwarf_child(around, &child) != 0)
+		return false;
+	for (unsigned n = 0; n < DI_CHILDREN_MAX; n++) {
+		int tag = dwarf_tag(&child);
+		bool block = tag == DW_TAG_lexical_block || tag == DW_TAG_inlined_subroutine ||
+			     tag == DW_TAG_try_block || tag == DW_TAG_catch_block;
+		if (block && dwarf_haspc(&child, linked) == 1) {
+			*ret = child;
+			return true;
+		}
+		if (dwarf_siblingof(&child, &child) != 0)
+			return false;
+	}
+	return false;
+}
+
+int di_scopes_at(struct debuginfo *di, uint64_t linked, Dwarf_Die at[DI_SCOPES_MAX])
+{
+	int n = 0;
+
+	if (!di_function_at(di, linked, &at[n]))
+		return 0;
+	for (n = 1; n < DI_SCOPES_MAX && block_within(&at[n - 1], linked, &at[n]);)
+		n++;
+	for (int i = 0; i < n / 2; i++) {
+		Dwarf_Die outer = at[i];
+		at[i] = at[n - 1 - i];
+		at[n - 1 - i] = outer;
+	}
+	return n;
 }
 
 /* ---- names ---- */

@@ -11,6 +11,7 @@ enum {
 	DI_CHILDREN_MAX = 1 << 20,
 	DI_DEPTH_MAX = 32,
 	DI_OPS_MAX = 64,
+	DI_SCOPES_MAX = 64,
 };
 
 struct debuginfo {
@@ -23,6 +24,8 @@ struct debuginfo {
 	Dwarf_CFI *eh, *df; /* .eh_frame and .debug_frame */
 	bool frames_looked_for;
 	Dwarf_Die unit; /* the last that held a pc; addr NULL: none yet */
+	uint8_t tls[DI_TLS_MAX]; /* bytecode: where a thread's block of the file is */
+	size_t tls_len;          /* 0: not known */
 };
 
 /* Units one after the other, from *at = 0. */
@@ -31,6 +34,8 @@ bool di_next_unit(struct debuginfo *di, Dwarf_Off *at, Dwarf_Die *ret);
 bool di_unit_at(struct debuginfo *di, uint64_t linked, Dwarf_Die *ret);
 /* The subprogram around an address as linked. */
 bool di_function_at(struct debuginfo *di, uint64_t linked, Dwarf_Die *ret);
+/* The blocks and inlined functions around an address as linked, innermost first, up to the function; returns how many. */
+int di_scopes_at(struct debuginfo *di, uint64_t linked, Dwarf_Die at[DI_SCOPES_MAX]);
 bool di_is_go_unit(Dwarf_Die *unit);
 /* The names of what is around a DIE, joined with "::", fit the end of what was asked for. */
 bool di_name_fits(Dwarf_Die *die, const char *wanted);

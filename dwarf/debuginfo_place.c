@@ -227,10 +227,10 @@ static int best_line(struct debuginfo *di, const char *file, int wanted)
 }
 
 /* The innermost function around an address, inlined ones too. */
-static bool scope_of(Dwarf_Die *unit, uint64_t linked, Dwarf_Die *ret)
+static bool scope_of(struct debuginfo *di, uint64_t linked, Dwarf_Die *ret)
 {
-	Dwarf_Die *scopes = NULL;
-	int n = dwarf_getscopes(unit, linked, &scopes);
+	Dwarf_Die scopes[DI_SCOPES_MAX];
+	int n = di_scopes_at(di, linked, scopes);
 	bool found = false;
 
 	for (int i = 0; i < n && !found; i++) {
@@ -239,8 +239,6 @@ static bool scope_of(Dwarf_Die *unit, uint64_t linked, Dwarf_Die *ret)
 		if (found)
 			*ret = scopes[i];
 	}
-	if (n > 0)
-		free(scopes);
 	return found;
 }
 
@@ -305,14 +303,13 @@ static int choose_rows(struct debuginfo *di, Dwarf_Die *unit, const char *file, 
 	struct row row;
 	int r = 0;
 
-	(void)di;
 	if (di_is_go_unit(unit) || !rows_of(unit, file, &rows))
 		return 0;
 	while (r == 0 && next_row(&rows, &row)) {
 		struct chosen one = { .addr = row.addr, .file = row.file };
 		if (row.line != line)
 			continue;
-		one.in_function = scope_of(unit, row.addr, &one.die);
+		one.in_function = scope_of(di, row.addr, &one.die);
 		one.scope = one.in_function ? dwarf_dieoffset(&one.die) : row.addr;
 		r = choose(into, &one);
 	}
@@ -348,7 +345,7 @@ struct di_place debuginfo_at(struct debuginfo *di, uint64_t addr)
 
 	if (di_unit_at(di, linked, &unit)) {
 		at = place_at(di, &unit, linked);
-		if (scope_of(&unit, linked, &function))
+		if (scope_of(di, linked, &function))
 			at.function = dwarf_diename(&function);
 	}
 	if (di_function_at(di, linked, &function) && bounds_of(&function, &low, &end)) {
