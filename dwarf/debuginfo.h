@@ -112,7 +112,7 @@ bool di_type_part(const struct di_type *t, unsigned n, struct di_field *ret);
 
 /* ---- variables ---- */
 
-enum { DI_PIECES_MAX = 16, DI_CODE_MAX = 192 };
+enum { DI_PIECES_MAX = 16, DI_CODE_MAX = 192, DI_TLS_MAX = 64 };
 
 enum di_where {
 	DI_NOWHERE,
@@ -135,6 +135,12 @@ struct di_var {
 	size_t count;
 	struct di_piece pieces[DI_PIECES_MAX];
 };
+
+/*
+ * Where the running thread keeps the file's thread-local variables: bytecode of the block's address. Variables in it have no value before
+ * that was said.
+ */
+int debuginfo_set_tls(struct debuginfo *di, const uint8_t *code, size_t len);
 
 bool debuginfo_is_go(struct debuginfo *di, uint64_t pc);
 /* A local variable or parameter that is visible at pc, else a global one; `this` and the package of pc are looked through. */

@@ -27,8 +27,8 @@ static int no_value(struct locator *l, const char *why)
 }
 
 /* The location at a pc: libdw's own operations, or those of a block into room. */
-static bool ops_at(Dwarf_Attribute *attr, uint64_t linked, Dwarf_Op room[DI_OPS_MAX], Dwarf_Op **ret,
-		   size_t *ret_count)
+static bool ops_at(Dwarf_Attribute *attr, uint64_t linked, Dwarf_Op room[DI_OPS_MAX],
+		   Dwarf_Op **ret, size_t *ret_count)
 {
 	unsigned form = dwarf_whatform(attr);
 	Dwarf_Block block;
@@ -100,7 +100,14 @@ static int put_stack_op(struct locator *l, const Dwarf_Op *op, struct buf *code)
 		axcode_load(code, (unsigned)op->number, false);
 		return 0;
 	case DW_OP_form_tls_address:
-	case DW_OP_GNU_push_tls_address: return no_value(l, "it is thread-local");
+	case DW_OP_GNU_push_tls_address:
+		if (!l->di->tls_len)
+			return no_value(
+				l,
+				"it is thread-local, and where threads keep it is not known now");
+		buf_put(code, l->di->tls, l->di->tls_len);
+		axcode_op(code, AXCODE_ADD);
+		return 0;
 	case DW_OP_entry_value:
 	case DW_OP_GNU_entry_value:
 		return no_value(l, "only its value at the function's entry is known; break there");
@@ -315,24 +322,21 @@ static bool child_named(Dwarf_Die *scope, const char *name, uint64_t line, Dwarf
 struct scopes {
 	Dwarf_Die unit, function;
 	bool has_function, go;
-	Dwarf_Die *at;
+	Dwarf_Die at[DI_SCOPES_MAX];
 	int count;
 };
 
-static void scopes_fini(struct scopes *s)
-{
-	if (s->count > 0)
-		free(s->at);
-}
-
 static bool scopes_init(struct scopes *s, struct debuginfo *di, uint64_t linked)
 {
-	*s = (struct scopes){ .count = 0 };
+	s->count = 0;
+	s->has_function = s->go = false;
 	if (!di_unit_at(di, linked, &s->unit))
 		return false;
 	s->go = di_is_go_unit(&s->unit);
-	s->has_function = di_function_at(di, linked, &s->function);
-	s->count = dwarf_getscopes(&s->unit, linked, &s->at);
+	s->count = di_scopes_at(di, linked, s->at);
+	s->has_function = s->count > 0;
+	if (s->has_function)
+		s->function = s->at[s->count - 1];
 	return true;
 }
 
@@ -476,10 +480,17 @@ static int symbol_named(struct debuginfo *di, const char *name, struct di_var *r
 	struct image_symbol sym = image_symbol(di->img, name);
 	_cleanup_buf_ struct buf code = { 0 };
 
-	if (!sym.name || (sym.type != STT_OBJECT && sym.type != STT_NOTYPE && sym.type != STT_FUNC))
+	bool tls = sym.name && sym.type == STT_TLS && di->tls_len;
+
+	if (!sym.name ||
+	    (sym.type != STT_OBJECT && sym.type != STT_NOTYPE && sym.type != STT_FUNC && !tls))
 		return -ENOENT;
 	buf_init(&code, DI_CODE_MAX);
-	axcode_const(&code, sym.value + di->bias);
+	axcode_const(&code, sym.value + (tls ? 0 : di->bias));
+	if (tls) {
+		buf_put(&code, di->tls, di->tls_len);
+		axcode_op(&code, AXCODE_ADD);
+	}
 	*ret = (struct di_var){ .name = sym.name,
 				.type = { .kind = DI_OTHER, .size = sym.size },
 				.count = 1,
@@ -487,6 +498,18 @@ static int symbol_named(struct debuginfo *di, const char *name, struct di_var *r
 	if (buf_error(&code))
 		return -ENOMEM;
 	memcpy(ret->pieces[0].code, code.data, code.len);
+	/* A macro in C, so that even a libc with debug information says nothing of its type. */
+	if (tls && !strcmp(name, "errno"))
+		ret->type = di_type_basic(DI_INT, 4, true);
+	return 0;
+}
+
+int debuginfo_set_tls(struct debuginfo *di, const uint8_t *code, size_t len)
+{
+	if (len > sizeof(di->tls))
+		return -EMSGSIZE;
+	memcpy(di->tls, code, len);
+	di->tls_len = len;
 	return 0;
 }
 
@@ -522,7 +545,7 @@ int debuginfo_variable(struct debuginfo *di, uint64_t pc, const char *name, stru
 {
 	uint64_t linked = pc - di->bias;
 	struct locator l = { .di = di, .linked = linked, .name = name, .err = err };
-	_cleanup_(scopes_fini) struct scopes s = { .count = 0 };
+	struct scopes s;
 	struct global g = { .name = name, .tag = DW_TAG_variable };
 	bool here = scopes_init(&s, di, linked);
 	Dwarf_Die die;
@@ -549,7 +572,7 @@ int debuginfo_variable(struct debuginfo *di, uint64_t pc, const char *name, stru
 
 int debuginfo_constant(struct debuginfo *di, uint64_t pc, const char *name, int64_t *ret)
 {
-	_cleanup_(scopes_fini) struct scopes s = { .count = 0 };
+	struct scopes s;
 	struct global g = { .name = name, .tag = DW_TAG_constant };
 	bool here = scopes_init(&s, di, pc - di->bias);
 	Dwarf_Attribute attr;
@@ -577,7 +600,7 @@ static Dwarf_Die *innermost(struct scopes *s)
 
 int debuginfo_parameter(struct debuginfo *di, uint64_t pc, size_t n, struct di_var *ret)
 {
-	_cleanup_(scopes_fini) struct scopes s = { .count = 0 };
+	struct scopes s;
 	uint64_t linked = pc - di->bias;
 	struct locator l = { .di = di, .linked = linked };
 	Dwarf_Attribute attr;

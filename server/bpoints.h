@@ -57,7 +57,8 @@ struct bpoint {
 	struct value_of watched;
 	bool pending;      /* libraries that are loaded later are looked through */
 	bool waits;        /* it has no places yet */
-	char *why;         /* waits: what was looked for in vain */
+	size_t left_out;   /* places that the condition has no meaning at */
+	char *why;         /* waits: what was looked for in vain; left_out: what the first lacks */
 	bool in, was_in;   /* BPOINT_CLIENT: inserted; when the process last ran */
 	size_t conditions; /* BPOINT_CLIENT: how many it sent */
 	bool commands;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -64,12 +65,44 @@ static void remove_places(struct inferior *inf, const struct bpoint *b)
 
 /* --- finding out where --- */
 
-static int insert_all(struct inferior *inf, struct bpoint *b, struct err *err)
+static void leave_out(struct bpoint *b, size_t i, const char *why)
 {
+	if (!b->left_out++) {
+		free(b->why);
+		if (asprintf(&b->why, "%s: %s", b->places.at[i].text, why) < 0)
+			b->why = NULL;
+	}
+	free(b->places.at[i].text);
+	b->places.count--;
+	memmove(b->places.at + i, b->places.at + i + 1,
+		(b->places.count - i) * sizeof(*b->places.at));
+}
+
+/* A name may mean several functions, and those of the condition be known in some. */
+static int insert_where_it_has_meaning(struct inferior *inf, struct bpoint *b, struct err *err)
+{
+	size_t i = 0;
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < b->places.count; i++)
-		r = insert_at(inf, b, &b->places.at[i], err);
+	b->left_out = 0;
+	while (i < b->places.count) {
+		struct err why = { 0 };
+		r = insert_at(inf, b, &b->places.at[i], &why);
+		bool unknown = b->condition && (r == -ENOENT || r == -ENODATA || r == -EINVAL);
+		if (r < 0 && (!unknown || b->places.count == 1))
+			return err_set(err, r, "%s", err_text(&why, r));
+		if (r < 0)
+			leave_out(b, i, err_text(&why, r));
+		else
+			i++;
+	}
+	return 0;
+}
+
+static int insert_all(struct inferior *inf, struct bpoint *b, struct err *err)
+{
+	int r = insert_where_it_has_meaning(inf, b, err);
+
 	if (r == 0 && b->trace)
 		r = tracepoint_prepare(inf, b, err);
 	if (r == 0)
@@ -163,7 +196,7 @@ static int hear_of_libraries(struct inferior *inf, struct err *err)
 
 	if (inf->points.loads_at)
 		return 0;
-	p.addr = places_loader_hook(inf);
+	p.addr = images_loader_hook(inf);
 	if (!p.addr)
 		return err_set(err, -ENOENT,
 			       "the program loads no libraries, or its loader does not say when");

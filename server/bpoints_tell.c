@@ -176,6 +176,9 @@ void bpoints_list(struct inferior *inf, struct buf *out)
 		}
 		if (!b->places.count)
 			buf_printf(out, "%-18s  %s: %s\n", "waits", b->spec, b->why ? b->why : "");
+		if (b->left_out)
+			buf_printf(out, "     not at %zu more: %s\n", b->left_out,
+				   b->why ? b->why : "");
 		put_conditions(b, out);
 		put_way(inf, b, out);
 		if (b->trace)

@@ -7,13 +7,37 @@
 
 /* ---- unary operators ---- */
 
+void expr_to_float(struct parser *p, const struct di_type *from)
+{
+	if (from->kind == DI_POINTER)
+		expr_fail(p, -EINVAL, "a pointer and floating point do not go together");
+	axcode_op(p->code, from->is_signed || from->size < 8 ? AXCODE_F_FROM_SIGNED
+							     : AXCODE_F_FROM_UNSIGNED);
+}
+
 void expr_convert(struct parser *p, struct value *v, const struct di_type *to)
 {
 	if (p->error)
 		return;
 	if (v->type.kind == DI_OTHER && v->form == PLACE)
 		v->type = *to;
-	expr_load(p, v);
+	if (to->kind == DI_BOOL)
+		expr_load_truth(p, v);
+	else
+		expr_load(p, v);
+	if (p->error)
+		return;
+	if (to->kind == DI_FLOAT) {
+		if (v->type.kind != DI_FLOAT)
+			expr_to_float(p, &v->type);
+		if (to->size == 4)
+			axcode_op(p->code, AXCODE_F_ROUND);
+		v->type = *to;
+		v->target = NULL;
+		return;
+	}
+	if (v->type.kind == DI_FLOAT)
+		axcode_op(p->code, AXCODE_F_TO_SIGNED);
 	if (to->kind == DI_BOOL) {
 		axcode_op(p->code, AXCODE_LOG_NOT);
 		axcode_op(p->code, AXCODE_LOG_NOT);
@@ -76,9 +100,17 @@ static void address_of(struct parser *p, struct value *v)
 static void negate(struct parser *p, struct value *v, bool complement)
 {
 	expr_unary(p, v);
-	expr_load(p, v);
+	if (complement)
+		expr_load_integer(p, v, "~");
+	else
+		expr_load(p, v);
 	if (p->error)
 		return;
+	if (v->type.kind == DI_FLOAT) {
+		axcode_const(p->code, UINT64_C(1) << 63);
+		axcode_op(p->code, AXCODE_BIT_XOR);
+		return;
+	}
 	expr_promote(p, &v->type);
 	axcode_op(p->code, AXCODE_BIT_NOT);
 	if (!complement)
@@ -176,8 +208,7 @@ static void binary(struct parser *p, enum op op, int precedence, struct value *a
 	bool equality = op == OP_EQ || op == OP_NE, a_constant = expr_is_constant(a), b_constant;
 
 	/* A text waits for what it is compared with, and that one for the text. */
-	if (equality &&
-	    (a->form == LITERAL || a->type.kind == DI_STRING || expr_is_text_pointer(a))) {
+	if (equality && (a->form == LITERAL || expr_is_string(a) || expr_is_text_pointer(a))) {
 		const char *before = p->at;
 		expr_blanks(p);
 		if (a->form == LITERAL) {
@@ -192,6 +223,12 @@ static void binary(struct parser *p, enum op op, int precedence, struct value *a
 			return;
 		}
 		p->at = before;
+		if (expr_is_string(a)) {
+			expr_spread_string(p, a);
+			expr_parse(p, precedence + 1, &b);
+			expr_compare_strings(p, a, &b, op == OP_NE);
+			return;
+		}
 	}
 	if (!(equality && expr_first_word(p, a)))
 		expr_load(p, a);
@@ -230,7 +267,8 @@ static void take_address(struct parser *p, struct value *v)
 {
 	if (v->form != PLACE || v->bits)
 		expr_fail(p, -EINVAL,
-			  "this is no variable in memory: it is a value, a bit field or in a register");
+			  "this is no variable in memory: it is a value, a bit field or in a "
+			  "register");
 }
 
 /* want: what becomes of the value. */

@@ -1,9 +1,10 @@
 /*
  * expr.h - what a person writes as a condition, compiled to the bytecode of agent expressions.
  *
- * Values:    integers, characters, booleans, enumerations, pointers; members by . and ->, elements by [], what a pointer points to by
- *            *; registers ($rax, $sp). Strings can be compared with "text" and asked for their len(); nil with everything that can
- *            be nil. No floating point, no calls.
+ * Values:    integers, characters, booleans, enumerations, float and double, pointers; members by . and ->, elements by [], what a
+ *            pointer points to by *; registers ($rax, $sp). Strings can be compared with each other (of Go, Rust's &str, libstdc++'s
+ *            std::string; some 5,000 bytes of them) and with "text", and asked for their len(); nil with everything that can be nil.
+ *            No long double, no calls.
  * Operators: those of C, or of Go (&^, another precedence) where the code is Go. Arithmetic is done in the type C or Go would use.
  * Reading:   what is read is read when the condition is evaluated; what cannot be read then is an error then (target/ax.h).
  * Limits:    EXPR_TEXT_MAX, EXPR_DEPTH_MAX.

@@ -103,6 +103,8 @@ bool expr_target_of(const struct value *v, struct di_type *ret);
 void expr_push_part(struct parser *p, const struct value *v, unsigned size, bool is_signed);
 /* Whatever its form: afterwards the value is on the stack; of a structure it fails. */
 void expr_load(struct parser *p, struct value *v);
+/* The same of what must not be floating point. */
+void expr_load_integer(struct parser *p, struct value *v, const char *what);
 void expr_load_truth(struct parser *p, struct value *v);
 /* What a pointer, or a reference, points to: a PLACE. */
 void expr_follow(struct parser *p, struct value *v);
@@ -116,6 +118,11 @@ void expr_postfix(struct parser *p, struct value *v);
 /* --- expr_operate.c --- */
 
 bool expr_is_text_pointer(const struct value *v);
+/* Go's string, Rust's &str, C++'s std::string: bytes and a length, in this order. */
+bool expr_is_string(const struct value *v);
+/* The left one of two becomes its bytes and length on the stack; then both are compared. */
+void expr_spread_string(struct parser *p, struct value *v);
+void expr_compare_strings(struct parser *p, struct value *a, struct value *b, bool differs);
 void expr_compare_text(struct parser *p, struct value *v, const struct value *text, bool differs);
 bool expr_first_word(struct parser *p, struct value *v);
 bool expr_is_constant(const struct value *v);
@@ -124,6 +131,8 @@ void expr_arithmetic(struct parser *p, enum op op, struct value *a, bool a_const
 
 /* --- expr.c --- */
 
+/* Cells of these types become doubles, or numbers of that type. */
+void expr_to_float(struct parser *p, const struct di_type *from);
 void expr_convert(struct parser *p, struct value *v, const struct di_type *to);
 void expr_promote(const struct parser *p, struct di_type *t);
 void expr_unary(struct parser *p, struct value *v);

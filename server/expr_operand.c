@@ -19,11 +19,31 @@ static void number_value(struct parser *p, uint64_t number, bool is_signed, stru
 		ret->type.size = 8;
 }
 
+/* "1.5", "2e-3", "0.25f" */
+static void parse_float(struct parser *p, struct value *ret)
+{
+	char *end;
+	double d = strtod(p->at, &end);
+	bool is_float = (*end | 32) == 'f';
+
+	p->at = end + is_float;
+	if (expr_in_name(*p->at)) {
+		expr_fail(p, -EINVAL, "this is no number");
+		return;
+	}
+	if (is_float)
+		d = (float)d;
+	*ret = (struct value){ .form = NUMBER,
+			       .type = di_type_basic(DI_FLOAT, is_float ? 4 : 8, true) };
+	memcpy(&ret->number, &d, sizeof(d));
+}
+
 static void parse_number(struct parser *p, struct value *ret)
 {
 	unsigned base = 10;
 	uint64_t number = 0;
-	bool is_signed = true, any = false;
+	bool is_signed = true, any = false, is_long = false;
+	const char *begin = p->at;
 
 	if (p->at[0] == '0' && (p->at[1] | 32) == 'x')
 		base = 16, p->at += 2;
@@ -49,16 +69,24 @@ static void parse_number(struct parser *p, struct value *ret)
 			return;
 		}
 	}
-	for (; *p->at && strchr("uUlL", *p->at); p->at++)
+	if (base == 10 && (any || *begin == '.') && (*p->at == '.' || (*p->at | 32) == 'e')) {
+		p->at = begin;
+		parse_float(p, ret);
+		return;
+	}
+	for (; *p->at && strchr("uUlL", *p->at); p->at++) {
 		is_signed &= (*p->at | 32) != 'u';
+		is_long |= (*p->at | 32) == 'l';
+	}
 	if (!any || expr_in_name(*p->at))
 		expr_fail(p, -EINVAL, "this is no number");
-	else if (*p->at == '.')
-		expr_fail(p, -EINVAL, "floating point cannot be used in conditions");
 	number_value(p, number, is_signed, ret);
+	if (is_long)
+		ret->type.size = 8;
 	if (number > INT64_MAX)
 		ret->type.is_signed = false;
-	else if (base != 10 && number > INT32_MAX && number <= UINT32_MAX && !p->scope->go)
+	else if (base != 10 && number > INT32_MAX && number <= UINT32_MAX && !p->scope->go &&
+		 !is_long)
 		ret->type = di_type_basic(DI_INT, 4, false);
 }
 
@@ -322,7 +350,8 @@ static void parse_name(struct parser *p, struct value *ret)
 static void primary(struct parser *p, struct value *ret)
 {
 	expr_blanks(p);
-	if (isdigit((unsigned char)*p->at)) {
+	if (isdigit((unsigned char)*p->at) ||
+	    (p->at[0] == '.' && isdigit((unsigned char)p->at[1]))) {
 		parse_number(p, ret);
 	} else if (*p->at == '\'') {
 		parse_character(p, ret);
@@ -375,7 +404,7 @@ static void load_index(struct parser *p)
 	struct value index = { 0 };
 
 	expr_parse(p, 1, &index);
-	expr_load(p, &index);
+	expr_load_integer(p, &index, "an index");
 	expr_expect(p, "]");
 }
 

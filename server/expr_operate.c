@@ -12,6 +12,22 @@ bool expr_is_text_pointer(const struct value *v)
 	       of.size == 1 && (of.kind == DI_CHAR || of.kind == DI_INT);
 }
 
+/* libstdc++'s: the bytes first, then the length. libc++'s keeps short ones in itself. */
+static bool is_std_string(const struct di_type *t)
+{
+	struct di_field bytes, length;
+
+	return t->kind == DI_STRUCT && t->size == 32 && di_type_field(t, "_M_dataplus", &bytes) &&
+	       bytes.offset == 0 && di_type_field(t, "_M_string_length", &length) &&
+	       length.offset == 8;
+}
+
+bool expr_is_string(const struct value *v)
+{
+	return (v->form == PLACE || v->form == PARTS) &&
+	       (v->type.kind == DI_STRING || is_std_string(&v->type));
+}
+
 static uint64_t bytes_as_number(const char *bytes, unsigned size)
 {
 	uint64_t n = 0;
@@ -109,7 +125,7 @@ void expr_compare_text(struct parser *p, struct value *v, const struct value *te
 {
 	if (p->error)
 		return;
-	if (v->type.kind == DI_STRING && (v->form == PLACE || v->form == PARTS))
+	if (expr_is_string(v))
 		compare_counted(p, v, text);
 	else if (expr_is_text_pointer(v) && v->form != NUMBER)
 		compare_terminated(p, v, text);
@@ -118,6 +134,79 @@ void expr_compare_text(struct parser *p, struct value *v, const struct value *te
 	if (differs)
 		axcode_op(p->code, AXCODE_LOG_NOT);
 	*v = (struct value){ .form = SCALAR, .type = expr_int_type(p) };
+}
+
+void expr_spread_string(struct parser *p, struct value *v)
+{
+	if (p->error)
+		return;
+	if (v->form == PLACE) {
+		axcode_op(p->code, AXCODE_DUP);
+		axcode_op(p->code, AXCODE_REF64);
+		axcode_op(p->code, AXCODE_SWAP);
+		axcode_add_const(p->code, 8);
+		axcode_op(p->code, AXCODE_REF64);
+		return;
+	}
+	struct value part = *v;
+	expr_push_part(p, &part, 8, false);
+	part.offset += 8;
+	expr_push_part(p, &part, 8, false);
+}
+
+static void drop_three(struct parser *p, uint64_t truth)
+{
+	for (int i = 0; i < 3; i++)
+		axcode_op(p->code, AXCODE_POP);
+	axcode_const(p->code, truth);
+}
+
+/* [bytes length bytes length] becomes [truth]: from the last byte on, when the lengths are the same. */
+static void compare_spread(struct parser *p)
+{
+	axcode_pick(p->code, 2);
+	axcode_op(p->code, AXCODE_EQUAL);
+	size_t same = axcode_jump(p->code, AXCODE_IF_GOTO);
+	drop_three(p, 0);
+	size_t other_length = axcode_jump(p->code, AXCODE_GOTO);
+	axcode_land(p->code, same);
+	axcode_op(p->code, AXCODE_SWAP);
+	size_t loop = p->code->len; /* bytes bytes left */
+	axcode_op(p->code, AXCODE_DUP);
+	axcode_op(p->code, AXCODE_LOG_NOT);
+	size_t done = axcode_jump(p->code, AXCODE_IF_GOTO);
+	axcode_add_const(p->code, (uint64_t)-1);
+	for (int i = 0; i < 2; i++) {
+		axcode_pick(p->code, 2);
+		axcode_pick(p->code, (uint8_t)(1 + i));
+		axcode_op(p->code, AXCODE_ADD);
+		axcode_op(p->code, AXCODE_REF8);
+	}
+	axcode_op(p->code, AXCODE_EQUAL);
+	axcode_jump_back(p->code, AXCODE_IF_GOTO, loop);
+	drop_three(p, 0);
+	size_t differs = axcode_jump(p->code, AXCODE_GOTO);
+	axcode_land(p->code, done);
+	drop_three(p, 1);
+	axcode_land(p->code, differs);
+	axcode_land(p->code, other_length);
+}
+
+void expr_compare_strings(struct parser *p, struct value *a, struct value *b, bool differs)
+{
+	if (p->error)
+		return;
+	if (!expr_is_string(b)) {
+		expr_fail(p, -EINVAL,
+			  "a string can be compared with another or with a \"text\", not with %s",
+			  expr_name_of(&b->type));
+		return;
+	}
+	expr_spread_string(p, b);
+	compare_spread(p);
+	if (differs)
+		axcode_op(p->code, AXCODE_LOG_NOT);
+	*a = (struct value){ .form = SCALAR, .type = expr_int_type(p) };
 }
 
 /* Slices and interfaces are nil when their first word is. */
@@ -198,10 +287,66 @@ static void scale(struct parser *p, const struct value *pointer)
 	axcode_op(p->code, AXCODE_MUL);
 }
 
+/* As C does it: in double, and a float again when both are. A constant of Go's is a float if the other one is. */
+static void float_arithmetic(struct parser *p, enum op op, struct value *a, bool a_constant,
+			     struct value *b, bool b_constant)
+{
+	bool compares = op >= OP_EQ && op <= OP_GE, narrow, only_float;
+	static const uint8_t codes[] = {
+		[OP_EQ] = AXCODE_F_EQUAL,
+		[OP_NE] = AXCODE_F_EQUAL,
+		[OP_LT] = AXCODE_F_LESS,
+		[OP_GE] = AXCODE_F_LESS_EQUAL,
+		[OP_GT] = AXCODE_F_LESS,
+		[OP_LE] = AXCODE_F_LESS_EQUAL,
+		[OP_ADD] = AXCODE_F_ADD,
+		[OP_SUB] = AXCODE_F_SUB,
+		[OP_MUL] = AXCODE_F_MUL,
+		[OP_DIV] = AXCODE_F_DIV,
+		[OP_REM] = 0,
+	};
+
+	if (!codes[op]) {
+		expr_fail(p, -EINVAL, "%% and the operators of bits need integers");
+		return;
+	}
+	bool a_narrow = a->type.kind != DI_FLOAT || a->type.size == 4;
+	bool b_narrow = b->type.kind != DI_FLOAT || b->type.size == 4;
+	only_float = p->scope->go && a_constant != b_constant;
+	narrow = only_float ? (a_constant ? b_narrow : a_narrow) : a_narrow && b_narrow;
+	if (b->type.kind != DI_FLOAT)
+		expr_to_float(p, &b->type);
+	if (only_float && narrow && b_constant)
+		axcode_op(p->code, AXCODE_F_ROUND);
+	if (a->type.kind != DI_FLOAT || (only_float && narrow && a_constant)) {
+		axcode_op(p->code, AXCODE_SWAP);
+		if (a->type.kind != DI_FLOAT)
+			expr_to_float(p, &a->type);
+		if (only_float && narrow)
+			axcode_op(p->code, AXCODE_F_ROUND);
+		axcode_op(p->code, AXCODE_SWAP);
+	}
+	if (op == OP_GT || op == OP_GE)
+		axcode_op(p->code, AXCODE_SWAP);
+	axcode_op(p->code, codes[op]);
+	if (op == OP_NE)
+		axcode_op(p->code, AXCODE_LOG_NOT);
+	if (!compares && narrow)
+		axcode_op(p->code, AXCODE_F_ROUND);
+	*a = (struct value){ .form = SCALAR,
+			     .type = compares ? expr_int_type(p)
+					      : di_type_basic(DI_FLOAT, narrow ? 4 : 8, true) };
+}
+
 void expr_arithmetic(struct parser *p, enum op op, struct value *a, bool a_constant,
 		     struct value *b, bool b_constant)
 {
 	bool compares = op >= OP_EQ && op <= OP_GE;
+
+	if (a->type.kind == DI_FLOAT || b->type.kind == DI_FLOAT) {
+		float_arithmetic(p, op, a, a_constant, b, b_constant);
+		return;
+	}
 	struct di_type t = common_type(p, a->type, a_constant, b->type, b_constant);
 
 	if (a->type.kind == DI_POINTER && (op == OP_ADD || op == OP_SUB)) {

@@ -62,6 +62,31 @@ static void push_bits(struct parser *p, struct value *v)
 	axcode_extend(p->code, v->bits, v->type.is_signed);
 }
 
+/* As a double, whatever it was. */
+static void load_float(struct parser *p, struct value *v)
+{
+	unsigned size = (unsigned)v->type.size;
+
+	if (size != 4 && size != 8) {
+		expr_fail(p, -EINVAL, "of floating point, float and double can be used, not %s",
+			  expr_name_of(&v->type));
+		return;
+	}
+	if (v->form == PLACE)
+		axcode_load(p->code, size, false);
+	else
+		expr_push_part(p, v, size, false);
+	if (size == 4)
+		axcode_op(p->code, AXCODE_F_FROM_FLOAT);
+}
+
+void expr_load_integer(struct parser *p, struct value *v, const char *what)
+{
+	expr_load(p, v);
+	if (!p->error && v->type.kind == DI_FLOAT)
+		expr_fail(p, -EINVAL, "%s needs an integer", what);
+}
+
 /* Afterwards it is a SCALAR on the stack. */
 void expr_load(struct parser *p, struct value *v)
 {
@@ -81,7 +106,11 @@ void expr_load(struct parser *p, struct value *v)
 	} else if (v->type.kind == DI_OTHER && v->form == PLACE) {
 		expr_fail(p, -EINVAL, "its type is not known: say it, as in (int)name");
 	} else if (v->type.kind == DI_FLOAT) {
-		expr_fail(p, -EINVAL, "floating point cannot be used in conditions");
+		load_float(p, v);
+	} else if (v->type.kind == DI_STRUCT && !v->type.size) {
+		expr_fail(p, -EINVAL,
+			  "nothing is known of %s but its name: build with -fstandalone-debug",
+			  expr_name_of(&v->type));
 	} else if (!expr_is_scalar(&v->type)) {
 		expr_fail(p, -EINVAL, "%s cannot be used as a number%s", expr_name_of(&v->type),
 			  v->type.kind == DI_STRING ? ": compare it with \"text\", or use len()"
@@ -100,6 +129,11 @@ void expr_load(struct parser *p, struct value *v)
 void expr_load_truth(struct parser *p, struct value *v)
 {
 	expr_load(p, v);
+	if (v->type.kind == DI_FLOAT) {
+		axcode_const(p->code, 0);
+		axcode_op(p->code, AXCODE_F_EQUAL);
+		axcode_op(p->code, AXCODE_LOG_NOT);
+	}
 	v->type = expr_int_type(p);
 	v->target = NULL;
 }

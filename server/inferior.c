@@ -39,7 +39,7 @@ static void inferior_free(struct inferior *inf)
 	gofiles_forget(&inf->files);
 	bpoints_forget(&inf->points);
 	catching_fini(&inf->catching);
-	places_images_fini(&inf->images);
+	images_fini(&inf->images);
 	threadview_free(inf->view);
 	free(inf->notes);
 	free(inf);
@@ -255,7 +255,7 @@ void inferior_execed(struct inferior *inf)
 	gsteps_forget(&inf->steps);
 	gwatch_forget(&inf->watches);
 	gofiles_forget(&inf->files);
-	places_images_fini(&inf->images);
+	images_fini(&inf->images);
 	inf->r_debug = 0;
 	inf->is_go = 0;
 	inf->note_count = 0;

@@ -57,7 +57,7 @@ struct inferior {
 	struct gwatches watches;   /* points on their stacks */
 	struct gofiles files;      /* made for clients that read the program */
 	struct bpoints points;     /* by number: the server's own and the client's */
-	struct places_images images; /* its files, opened when a place is looked for */
+	struct images images; /* its files, opened when a place is looked for */
 };
 
 struct inferiors {

@@ -244,6 +244,9 @@ static void say_added(struct session *s, const struct bpoint *b)
 			       b->places.at[i].text);
 	if (b->places.count > SHOWN)
 		session_printf(s, "... and %zu more places\n", b->places.count - SHOWN);
+	if (b->left_out)
+		session_printf(s, "not at %zu place%s where the condition has no meaning: %s\n",
+			       b->left_out, b->left_out == 1 ? "" : "s", b->why ? b->why : "");
 }
 
 static void add(struct session *s, struct inferior *inf, const struct bpoint_want *want)

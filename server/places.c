@@ -2,131 +2,16 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "dwarf/linkmap.h"
 #include "server/expr.h"
 #include "server/gview.h"
 #include "server/inferior.h"
-#include "server/svr4.h"
 #include "server/values.h"
 #include "target/ax.h"
 
-enum { AUXV_MAX = 4096, CANDIDATES_MAX = 64, TEXT_MAX = 1024, NAME_LEN_MAX = 1024 };
-
-/* --- the files --- */
-
-void places_images_fini(struct places_images *all)
-{
-	for (size_t i = 0; i < all->count; i++) {
-		debuginfo_free(all->at[i].di);
-		free(all->at[i].path);
-	}
-	free(all->at);
-	*all = (struct places_images){ 0 };
-}
-
-static void add_image(struct places_images *all, const char *path, uint64_t bias)
-{
-	for (size_t i = 0; i < all->count; i++) {
-		if (all->at[i].bias != bias || strcmp(all->at[i].path, path) != 0)
-			continue;
-		all->at[i].gone = false;
-		return;
-	}
-	if (all->count == PLACES_IMAGES_MAX)
-		return;
-	struct places_image *at = reallocarray(all->at, all->count + 1, sizeof(*at));
-	if (!at)
-		return;
-	all->at = at;
-	at[all->count] = (struct places_image){ .path = strdup(path), .bias = bias };
-	if (!at[all->count].path)
-		return;
-	(void)!debuginfo_open(path, bias, &at[all->count].di, NULL);
-	all->count++;
-}
-
-static bool is_same_file(const char *a, const char *b)
-{
-	struct stat sa, sb;
-	return stat(a, &sa) == 0 && stat(b, &sb) == 0 && sa.st_dev == sb.st_dev &&
-	       sa.st_ino == sb.st_ino;
-}
-
-static uint64_t auxv_value(struct inferior *inf, uint64_t type)
-{
-	_cleanup_buf_ struct buf auxv = { 0 };
-	uint64_t pair[2];
-
-	buf_init(&auxv, AUXV_MAX);
-	if (inf->target->ops->auxv_read(inf->target, &auxv) < 0)
-		return 0;
-	for (size_t at = 0; at + sizeof(pair) <= auxv.len; at += sizeof(pair)) {
-		memcpy(pair, auxv.data + at, sizeof(pair));
-		if (pair[0] == type)
-			return pair[1];
-	}
-	return 0;
-}
-
-/* The program itself: by its name when that still is the file that runs, as separate debug files are looked for beside it. */
-static void add_program(struct inferior *inf)
-{
-	char proc[64], path[PATH_MAX];
-	struct image *img;
-
-	snprintf(proc, sizeof(proc), "/proc/%d/exe", (int)inf->pid);
-	if (inf->target->ops->exe_path(inf->target, path, sizeof(path)) < 0)
-		snprintf(path, sizeof(path), "%s", proc);
-	else if (inf->target->ops->run && !is_same_file(proc, path))
-		snprintf(path, sizeof(path), "%s", proc);
-	if (image_open(path, &img, NULL) < 0)
-		return;
-	uint64_t bias = image_bias(img, auxv_value(inf, AT_ENTRY));
-	image_free(img);
-	add_image(&inf->images, path, bias);
-}
-
-static bool add_library(void *ctx, const struct linkmap_object *o)
-{
-	struct inferior *inf = ctx;
-	struct mem_region region;
-
-	if (o->name[0] == '/')
-		add_image(&inf->images, o->name, o->addr);
-	/* "./plugin.so" as the program opened it, from where it was then. */
-	else if (o->name[0] && inf->target->ops->region_at(inf->target, o->ld, &region) == 0 &&
-		 region.name[0] == '/')
-		add_image(&inf->images, region.name, o->addr);
-	return true;
-}
-
-static void update(struct inferior *inf)
-{
-	if (!inf->images.count)
-		add_program(inf);
-	for (size_t i = 1; i < inf->images.count; i++)
-		inf->images.at[i].gone = true;
-	(void)svr4_each(inf, add_library, inf);
-}
-
-/* NULL: it is not there, or could not be opened. */
-static struct debuginfo *image_di(const struct inferior *inf, size_t i)
-{
-	return inf->images.at[i].gone ? NULL : inf->images.at[i].di;
-}
-
-static struct debuginfo *image_at_addr(struct inferior *inf, uint64_t addr)
-{
-	for (size_t i = 0; i < inf->images.count; i++)
-		if (image_di(inf, i) && debuginfo_holds(inf->images.at[i].di, addr))
-			return inf->images.at[i].di;
-	return NULL;
-}
+enum { CANDIDATES_MAX = 64, TEXT_MAX = 1024, NAME_LEN_MAX = 1024 };
 
 static struct go_model *model_of(struct inferior *inf)
 {
@@ -185,8 +70,8 @@ static void describe(struct go_model *m, struct debuginfo *di, uint64_t addr, st
 
 void places_describe(struct inferior *inf, uint64_t addr, struct buf *out)
 {
-	update(inf);
-	describe(model_of(inf), image_at_addr(inf, addr), addr, out);
+	images_update(inf);
+	describe(model_of(inf), images_at(inf, addr), addr, out);
 }
 
 /* False: no more can be taken. */
@@ -225,7 +110,7 @@ static bool add_go(void *ctx, uint64_t pc)
 				       .inlined = go_line_at(f->go, pc).inlined,
 				       .entry = func.entry,
 				       .end = func.end,
-				       .di = image_at_addr(f->inf, pc),
+				       .di = images_at(f->inf, pc),
 				       .go = f->go });
 }
 
@@ -237,7 +122,7 @@ static bool add_di(void *ctx, const struct di_place *at)
 				       .entry = at->low,
 				       .end = at->end,
 				       .inlined = at->inlined,
-				       .di = image_at_addr(f->inf, at->addr) });
+				       .di = images_at(f->inf, at->addr) });
 }
 
 /* --- functions of Go --- */
@@ -350,8 +235,8 @@ static int go_functions(struct finder *f, const char *wanted, struct err *err)
 static void find_function(struct finder *f, const char *name)
 {
 	for (size_t i = 0; i < f->inf->images.count && !f->full; i++)
-		if (image_di(f->inf, i))
-			(void)debuginfo_functions(image_di(f->inf, i), name, add_di, f);
+		if (images_nth(f->inf, i))
+			(void)debuginfo_functions(images_nth(f->inf, i), name, add_di, f);
 }
 
 static int function(struct finder *f, const char *name, struct err *err)
@@ -381,7 +266,7 @@ static int line_of(struct finder *f, const char *file, int wanted, struct err *e
 		(void)go_line_places(f->go, file, &go_line, add_go, f);
 	for (size_t i = 0; !f->into->count && i < f->inf->images.count; i++) {
 		int line = wanted;
-		struct debuginfo *di = image_di(f->inf, i);
+		struct debuginfo *di = images_nth(f->inf, i);
 		dwarf += di && debuginfo_has_dwarf(di);
 		if (di)
 			(void)debuginfo_lines(di, file, &line, add_di, f);
@@ -406,7 +291,7 @@ static int address(struct finder *f, const char *text, struct err *err)
 	if (inferior_region_at(f->inf, addr, &region) < 0 || !region.mapped || !region.exec)
 		return err_set(err, -EINVAL, "0x%" PRIx64 " is in no memory that is executed",
 			       addr);
-	struct debuginfo *di = image_at_addr(f->inf, addr);
+	struct debuginfo *di = images_at(f->inf, addr);
 	struct place one = { .addr = addr, .di = di };
 	struct go_func func = f->go ? go_func_at(f->go, addr) : (struct go_func){ 0 };
 	struct di_place at = di ? debuginfo_at(di, addr) : (struct di_place){ 0 };
@@ -447,7 +332,7 @@ int places_find(struct inferior *inf, const char *spec, struct places *ret, stru
 	struct finder f = { .inf = inf, .go = model_of(inf), .into = ret };
 
 	*ret = (struct places){ 0 };
-	update(inf);
+	images_update(inf);
 	int r = find(&f, spec, err);
 	if (r == 0 && f.full)
 		r = err_set(err, -ENOSPC, "'%s' is in more than %d places", spec, PLACES_FOUND_MAX);
@@ -481,7 +366,7 @@ static int look_up(struct names *n, uint64_t pc, const char *name, struct di_var
 	int r = here ? debuginfo_variable(here, pc, name, ret, err) : -ENOENT;
 
 	for (size_t i = 0; r == -ENOENT && i < n->inf->images.count; i++) {
-		struct debuginfo *di = image_di(n->inf, i);
+		struct debuginfo *di = images_nth(n->inf, i);
 		if (di && di != here)
 			r = debuginfo_variable(di, pc, name, ret, err);
 	}
@@ -501,6 +386,7 @@ static int variable(void *ctx, const char *name, struct di_var *ret, struct err 
 {
 	struct names *n = ctx;
 	struct debuginfo *here = n->at->di;
+	images_find_tls(n->inf);
 	int r = look_up(n, n->pc, name, ret, err);
 
 	if (n->at->anywhere && r == 0 && !is_global(ret)) {
@@ -555,9 +441,9 @@ int places_variable(struct inferior *inf, pid_t tid, const char *text, struct di
 
 	if (!th || value_thread_init(th, inf->target, tid) < 0)
 		return err_set(err, th ? -ESRCH : -ENOMEM, "thread %d cannot be asked", (int)tid);
-	update(inf);
+	images_update(inf);
 	struct place at = { .addr = th->gp.rip,
-			    .di = image_at_addr(inf, th->gp.rip),
+			    .di = images_at(inf, th->gp.rip),
 			    .go = model_at(model_of(inf), th->gp.rip) };
 	struct names names = { inf, &at, at.addr };
 	struct expr_scope scope = {
@@ -586,26 +472,11 @@ int places_anywhere(struct inferior *inf, pid_t tid, uint64_t addr, const char *
 		places_fini(ret);
 		return err_set(err, -ENOMEM, "no memory for a place");
 	}
-	update(inf);
+	images_update(inf);
 	ret->at[0].addr = addr;
 	ret->at[0].entry = gp.rip;
 	ret->at[0].anywhere = true;
-	ret->at[0].di = image_at_addr(inf, gp.rip);
+	ret->at[0].di = images_at(inf, gp.rip);
 	ret->at[0].go = model_at(model_of(inf), gp.rip);
 	return 0;
-}
-
-/* --- libraries that come --- */
-
-uint64_t places_loader_hook(struct inferior *inf)
-{
-	uint64_t base = auxv_value(inf, AT_BASE);
-	_cleanup_(image_freep) struct image *img = NULL;
-	struct mem_region region;
-
-	if (!base || inferior_region_at(inf, base, &region) < 0 || region.name[0] != '/' ||
-	    image_open(region.name, &img, NULL) < 0)
-		return 0;
-	struct image_symbol sym = image_symbol(img, "_dl_debug_state");
-	return sym.name ? base + sym.value : 0;
 }

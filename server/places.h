@@ -4,33 +4,19 @@
  * Functions, files and lines of Go come from its function table, stripped or not; those of C, C++ and Rust from DWARF, of the program
  * and of every library that is loaded, else from symbols. Breakpoints belong behind the prologue, where arguments can be read.
  *
- * Owner:  struct places_images belongs to an inferior and keeps what was opened until the next exec; a struct place borrows from it.
+ * Owner:  a struct place borrows from the inferior's images (images.h), until the next exec.
  * Errors: say what was looked through and what to try next.
  */
 #ifndef STOPGO_PLACES_H
 #define STOPGO_PLACES_H
 
 #include "base/buf.h"
-#include "dwarf/debuginfo.h"
+#include "server/images.h"
 
 struct inferior;
 struct go_model;
 
-enum { PLACES_FOUND_MAX = 1024, PLACES_IMAGES_MAX = 4096 };
-
-struct places_image {
-	char *path;
-	uint64_t bias;
-	bool gone;            /* closed by the program; places may still borrow from it */
-	struct debuginfo *di; /* NULL: it could not be opened */
-};
-
-struct places_images {
-	struct places_image *at;
-	size_t count;
-};
-
-void places_images_fini(struct places_images *all);
+enum { PLACES_FOUND_MAX = 1024 };
 
 struct place {
 	uint64_t addr;
@@ -63,9 +49,6 @@ int places_variable(struct inferior *inf, pid_t tid, const char *text, struct di
 /* One place: this address of memory, called text, in terms of globals as that thread's code knows them. */
 int places_anywhere(struct inferior *inf, pid_t tid, uint64_t addr, const char *text,
 		    struct places *ret, struct err *err);
-/* Where a breakpoint hears of each library that is loaded or closed; 0: nowhere. */
-uint64_t places_loader_hook(struct inferior *inf);
-
 /* A condition in the terms of a place, as bytecode; for ax_compile() with expr_ax_reg(). */
 int places_condition(struct inferior *inf, const struct place *at, const char *text,
 		     struct buf *code, struct err *err);

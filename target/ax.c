@@ -83,6 +83,18 @@ static const struct op_def defs[OP_COUNT] = {
 	[OP_PICK] = { "pick", NULL, INDEX, 0, 1 },     /* and the cell it copies must be there: see flow() */
 	[OP_ROT] = { "rot", NULL, NONE, 3, 3 },
 	[OP_PRINTF] = { "printf", NULL, FORMAT, 2, 0 }, /* and its arguments */
+	[OP_F_ADD] = { "f_add", NULL, NONE, 2, 1 },
+	[OP_F_SUB] = { "f_sub", NULL, NONE, 2, 1 },
+	[OP_F_MUL] = { "f_mul", NULL, NONE, 2, 1 },
+	[OP_F_DIV] = { "f_div", NULL, NONE, 2, 1 },
+	[OP_F_EQUAL] = { "f_equal", NULL, NONE, 2, 1 },
+	[OP_F_LESS] = { "f_less", NULL, NONE, 2, 1 },
+	[OP_F_LESS_EQUAL] = { "f_less_equal", NULL, NONE, 2, 1 },
+	[OP_F_FROM_SIGNED] = { "f_from_signed", NULL, NONE, 1, 1 },
+	[OP_F_FROM_UNSIGNED] = { "f_from_unsigned", NULL, NONE, 1, 1 },
+	[OP_F_TO_SIGNED] = { "f_to_signed", NULL, NONE, 1, 1 },
+	[OP_F_FROM_FLOAT] = { "f_from_float", NULL, NONE, 1, 1 },
+	[OP_F_ROUND] = { "f_round", NULL, NONE, 1, 1 },
 };
 /* clang-format on */
 
@@ -413,6 +425,60 @@ static uint64_t shift(unsigned code, uint64_t a, uint64_t by)
 	}
 }
 
+static double as_double(uint64_t cell)
+{
+	double d;
+	memcpy(&d, &cell, sizeof(d));
+	return d;
+}
+
+static uint64_t as_cell(double d)
+{
+	uint64_t cell;
+	memcpy(&cell, &d, sizeof(cell));
+	return cell;
+}
+
+static double from_float(uint64_t cell)
+{
+	uint32_t low = (uint32_t)cell;
+	float f;
+	memcpy(&f, &low, sizeof(f));
+	return f;
+}
+
+static uint64_t to_signed(double d)
+{
+	return d >= -0x1p63 && d < 0x1p63 ? (uint64_t)(int64_t)d : UINT64_C(1) << 63;
+}
+
+/* A double whose float would be infinite has one; a conversion that overflows is as the processor does it. */
+static uint64_t f_unary(unsigned code, uint64_t a)
+{
+	switch (code) {
+	case OP_F_FROM_SIGNED: return as_cell((double)(int64_t)a);
+	case OP_F_FROM_UNSIGNED: return as_cell((double)a);
+	case OP_F_TO_SIGNED: return to_signed(as_double(a));
+	case OP_F_FROM_FLOAT: return as_cell(from_float(a));
+	default: return as_cell((double)(float)as_double(a));
+	}
+}
+
+static uint64_t f_binary(unsigned code, uint64_t a, uint64_t b)
+{
+	double x = as_double(a), y = as_double(b);
+
+	switch (code) {
+	case OP_F_ADD: return as_cell(x + y);
+	case OP_F_SUB: return as_cell(x - y);
+	case OP_F_MUL: return as_cell(x * y);
+	case OP_F_DIV: return as_cell(x / y);
+	case OP_F_EQUAL: return x == y;
+	case OP_F_LESS: return x < y;
+	default: return x <= y;
+	}
+}
+
 int ax_eval(const struct ax *ax, const struct ax_env *env, uint64_t *ret, struct err *err)
 {
 	/* flow() proved that cells 1..AX_STACK_MAX suffice; top at cells[0]: empty. */
@@ -467,6 +533,18 @@ int ax_eval(const struct ax *ax, const struct ax_env *env, uint64_t *ret, struct
 						    print_start, err);
 			top -= 2 + op->n;
 			break;
+		case OP_F_ADD:
+		case OP_F_SUB:
+		case OP_F_MUL:
+		case OP_F_DIV:
+		case OP_F_EQUAL:
+		case OP_F_LESS:
+		case OP_F_LESS_EQUAL: top--, top[0] = f_binary(op->code, top[0], top[1]); break;
+		case OP_F_FROM_SIGNED:
+		case OP_F_FROM_UNSIGNED:
+		case OP_F_TO_SIGNED:
+		case OP_F_FROM_FLOAT:
+		case OP_F_ROUND: top[0] = f_unary(op->code, top[0]); break;
 		default: /* OP_END */ *ret = top > cells ? *top : 0; return 0;
 		}
 		if (r < 0)

@@ -50,6 +50,19 @@ enum {
 	OP_PICK = 0x32,
 	OP_ROT,
 	OP_PRINTF,
+	/* Ours: base/axcode.h. */
+	OP_F_ADD = 0x40,
+	OP_F_SUB,
+	OP_F_MUL,
+	OP_F_DIV,
+	OP_F_EQUAL,
+	OP_F_LESS,
+	OP_F_LESS_EQUAL,
+	OP_F_FROM_SIGNED,
+	OP_F_FROM_UNSIGNED,
+	OP_F_TO_SIGNED,
+	OP_F_FROM_FLOAT,
+	OP_F_ROUND,
 	OP_COUNT,
 };
 

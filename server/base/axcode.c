@@ -99,3 +99,9 @@ void axcode_land(struct buf *b, size_t jump)
 	b->data[jump - 2] = (uint8_t)(b->len >> 8);
 	b->data[jump - 1] = (uint8_t)b->len;
 }
+
+void axcode_jump_back(struct buf *b, enum axcode op, size_t to)
+{
+	axcode_op(b, op);
+	put_big_endian(b, to, 2);
+}

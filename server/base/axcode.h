@@ -46,6 +46,19 @@ enum axcode {
 	AXCODE_ZERO_EXT,
 	AXCODE_SWAP,
 	AXCODE_PICK = 0x32,
+	/* Ours, not of the manual, which has no floating point: a cell is a double. */
+	AXCODE_F_ADD = 0x40,
+	AXCODE_F_SUB,
+	AXCODE_F_MUL,
+	AXCODE_F_DIV,
+	AXCODE_F_EQUAL,
+	AXCODE_F_LESS,
+	AXCODE_F_LESS_EQUAL,
+	AXCODE_F_FROM_SIGNED,
+	AXCODE_F_FROM_UNSIGNED,
+	AXCODE_F_TO_SIGNED, /* towards zero; what does not fit is the smallest number, as on the processor */
+	AXCODE_F_FROM_FLOAT, /* of the low 32 bits */
+	AXCODE_F_ROUND,      /* to what a float can hold */
 };
 
 /* One without operand. */
@@ -63,5 +76,7 @@ void axcode_add_const(struct buf *b, uint64_t value);
 /* GOTO or IF_GOTO to a place that is not known yet; axcode_land() says it is here. */
 size_t axcode_jump(struct buf *b, enum axcode op);
 void axcode_land(struct buf *b, size_t jump);
+/* The same to a place that is behind us: an earlier b->len. */
+void axcode_jump_back(struct buf *b, enum axcode op, size_t to);
 
 #endif

@@ -325,6 +325,8 @@ static const char *heights_of(const struct ax *ax, int *heights, unsigned *ret_c
 		int after = height_after(op, heights[i]);
 		if (op->code == OP_PRINTF)
 			return "the condition prints";
+		if (op->code >= OP_F_ADD)
+			return "the condition computes with floating point";
 		if (op->code == OP_GOTO || op->code == OP_IF_GOTO) {
 			if (op->index <= i)
 				return no_loop;

@@ -197,6 +197,67 @@ def test_trace_into_a_file_and_rate(at_main, programs, tmp_path):
     gdb.kill()
 
 
+# --- C++, Rust, variables of threads ---
+
+def goes_to(gdb, command, func):
+    """It stops there, and goes on without that breakpoint."""
+    text = gdb.monitor(command)
+    gdb.cont()
+    gdb.expect_stop(signal="SIGTRAP", func=func)
+    gdb.monitor(f"delete {number_of(text)}")
+    return text
+
+
+def test_cxx_names_and_values(session, programs):
+    gdb, _ = session(programs.cxx("names"))
+    gdb.run_to("work")
+    goes_to(gdb, 'break ns::inner::Part::method if name == "bob" && narrow > 0.3 && wide < -2', "ns::inner::Part::method")
+    assert gdb.value("n") == 1
+    goes_to(gdb, 'break compare if a == b && c == "bob"', "compare")
+    goes_to(gdb, "break done if errno == 7", "done")
+    assert gdb.value("n") == 1
+    goes_to(gdb, "break Part::step if ns::inner::real == 2.5", "ns::inner::Part::step")
+    # Overloads and instances: all of them.
+    assert gdb.monitor("break ns::inner::over").count("names.cc") == 2
+    assert gdb.monitor("break twice").count("twice<") == 2
+    gdb.monitor("delete all")
+    # The second thread's own variable has begun anew.
+    goes_to(gdb, "break done if ns::inner::here == 6", "done")
+    assert gdb.value("n") == 0
+    there = f"break names.cc:{line('names.cc', 'compare')}"
+    refused(gdb, f"{there} if a == 3", "a string can be compared")
+    refused(gdb, f"{there} if a < b", "cannot be used as a number")
+    # One of the two has no d: it has no breakpoint, and that is said.
+    assert "not at 1 place where the condition has no meaning" in gdb.monitor("break ns::inner::over if d > 0.25")
+    refused(gdb, "break ns::inner::over if d % 2 == 0", "'d'")
+    gdb.monitor("delete all")
+    gdb.cont()
+    gdb.expect_exit(0)
+
+
+def test_rust(session, programs):
+    gdb, _ = session(programs.rust("queue"))
+    goes_to(gdb, "break queue::Worker::handle if self.done == 1", None)
+    assert gdb.eval("(*self).done") == "1"
+    gdb.monitor("trace largest")
+    gdb.kill()
+
+
+def test_thread_local_of_a_library(session, programs):
+    """The library's block is found by the thread's own vector."""
+    gdb, _ = session(programs.linked("liblinked", "shared"))
+    gdb.run_to("main")
+    gdb.monitor("break shared_add if shared_local == 7 && shared_state == 40")
+    gdb.cont()
+    gdb.expect_stop(signal="SIGTRAP", func="shared_add")
+    gdb.monitor("delete all")
+    assert "Watchpoint" in gdb.monitor("watch shared_local if shared_local == 8")
+    gdb.cont()
+    gdb.expect_stop(signal="SIGTRAP", func="shared_add")
+    assert gdb.value("shared_local") == 8
+    gdb.kill()
+
+
 # --- Go ---
 
 GO = ["plain", "stripped"]

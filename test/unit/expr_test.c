@@ -52,6 +52,11 @@ volatile signed char expr_signed_byte = -6;
 volatile long expr_long = -5000000000;
 volatile enum colour expr_colour = EXPR_GREEN;
 volatile _Bool expr_true = 1;
+volatile float expr_float = 0.1f;
+volatile float expr_other_float = 16777216;
+volatile double expr_double = -2.5;
+volatile double expr_nan = __builtin_nan("");
+volatile long double expr_long_double = 1;
 int expr_table[8] = { 1, 2, 3, 4, 5, 6, 7, 8 };
 int *expr_pointer = &expr_table[2];
 struct expr_outer *expr_null;
@@ -233,6 +238,23 @@ static void test_registers(void **state)
 	refused("$ymm0 == 1", "there is no register");
 }
 
+/* As the compiler does it, in the types of C and of Go. */
+static void test_floating_point(void **state)
+{
+	(void)state;
+	is_true("expr_double == -2.5 && expr_double < -2 && -expr_double > 2.4999 && expr_double != 2.5");
+	is_true("expr_first.real > 1 && expr_first.real * 2 == 3 && expr_first.real / 4 == .375e0");
+	is_true("expr_float > 0.1 && expr_float != 0.1 && expr_float == 0.1f");
+	go_true("expr_float == 0.1 && !(expr_float > 0.1)");
+	is_true("expr_other_float + 1.0f == expr_other_float && expr_other_float + 1.0 > expr_other_float");
+	is_true("expr_other_float + 1 == expr_other_float");
+	is_false("expr_nan == expr_nan || expr_nan < 1 || expr_nan >= 1 || !(expr_nan != expr_nan)");
+	is_true("expr_int * 0.5 == -1.5 && expr_unsigned > 4e9 && expr_long < -4.9e9");
+	is_true("(int)expr_double == -2 && (long)1e3 == 1000 && (double)expr_int / 2 == -1.5");
+	is_true("(float)0.1 == expr_float && (bool)0.5 && !0.0 && expr_double && 0.5");
+	is_true("(long)1e300 == (1ul << 63)");
+}
+
 static void test_errors(void **state)
 {
 	struct err err = { 0 };
@@ -247,8 +269,12 @@ static void test_errors(void **state)
 	refused("expr_nothing > 1", "there is no variable or constant 'expr_nothing'");
 	refused("expr_first.nothing", "has no member 'nothing'");
 	refused("expr_first", "cannot be used as a number");
-	refused("expr_first.real > 1", "floating point");
-	refused("1.5 > 1", "floating point");
+	refused("expr_long_double > 1", "float and double can be used");
+	refused("expr_first.real % 2 == 1", "need integers");
+	refused("~expr_first.real", "needs an integer");
+	refused("expr_table[1.0] == 2", "an index needs an integer");
+	refused("expr_pointer == 1.5", "do not go together");
+	refused("1.5x == 1", "this is no number");
 	refused("\"a\" == \"b\"", "cannot be compared with a text");
 	refused("\"a\"", "a text can only be compared");
 	refused("\"abc", "the text has no end");
@@ -380,7 +406,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_numbers),    cmocka_unit_test(test_types_of_c),
 		cmocka_unit_test(test_members),    cmocka_unit_test(test_texts),
-		cmocka_unit_test(test_registers),  cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_registers),  cmocka_unit_test(test_floating_point), cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_no_names),   cmocka_unit_test(test_functions_and_lines),
 		cmocka_unit_test(test_parameters),
 	};
