@@ -421,6 +421,17 @@ static void stop_each(struct session *s, struct inferior *inf)
 	}
 }
 
+/* A signal that the main thread was just about to get is what it is said to have stopped by. */
+static void take_signal(struct session *s, const struct target *t)
+{
+	struct target_event ev;
+
+	if (session_is_lldb(s) || s->tracer->ops->next_untold(s->tracer, &ev) != 1)
+		return;
+	if (ev.target != t || ev.tid != t->pid || ev.stop.kind != STOP_SIGNAL)
+		s->tracer->ops->push_back(s->tracer, &ev);
+}
+
 void launch_attach(struct session *s, pid_t pid)
 {
 	struct err err = { 0 };
@@ -445,6 +456,7 @@ void launch_attach(struct session *s, pid_t pid)
 		reply_ok(&s->reply);
 	} else {
 		s->tracer->ops->stop_all(s->tracer);
+		take_signal(s, t);
 		put_started(s, inf);
 	}
 }

@@ -234,3 +234,23 @@ def test_call_after_attach_in_a_system_call(serve, new_gdb, programs, running):
     gdb.interrupt()
     gdb.expect_signal("SIGINT")
     gdb.detach()
+
+
+def test_attach_into_a_signal(serve, new_rsp, programs, debuggee):
+    """A thread that is about to get a signal when somebody attaches is said to have stopped by it; none is lost."""
+    program = programs.c("signals")
+    raising = debuggee(program, "again")
+    assert raising.readline() == "again"
+    rsp = new_rsp(serve.multi())
+    rsp.ask("qSupported:multiprocess+;swbreak+;vContSupported+;no-resumed+;xmlRegisters=i386")
+    assert rsp.ask("!") == b"OK"
+    seen = 0
+    for _ in range(4000):
+        stop = rsp.ask(f"vAttach;{raising.pid:x}")
+        assert stop[:3] in (b"T00", b"T0e")
+        seen += stop[:3] == b"T0e"
+        assert rsp.ask(f"D;{raising.pid:x}") == b"OK"
+        if seen == 3:
+            break
+    assert seen == 3
+    assert process.is_alive(raising.pid)
