@@ -83,6 +83,44 @@ def test_session(lldb, platform, programs, tmp_path, way):
     wait.until(lambda: not list(tmp_path.glob("stopgo-*.sock")), "the end of the debug servers' sockets")
 
 
+def two_at_once(here, url, programs):
+    """Two clients of one platform, each with a program that stands still while the other runs."""
+    seen, debuggers = [], []
+    for program in programs:
+        debugger = lldb.SBDebugger.Create()
+        debugger.SetAsync(False)
+        done = lldb.SBCommandReturnObject()
+        for line in ("platform select remote-linux", f"platform connect {url}", f"target create {program}",
+                     f"platform settings -w {os.path.dirname(program)}-there", "breakpoint set -n main", "process launch"):
+            debugger.GetCommandInterpreter().HandleCommand(line, done)
+            if not done.Succeeded():
+                raise Failed(f"{line}: {done.GetError()}")
+        debuggers.append(debugger)
+    for debugger in debuggers * 2:
+        process = debugger.GetSelectedTarget().GetProcess()
+        seen.append([process.GetState() == lldb.eStateStopped, here.place(process.GetSelectedThread().GetFrameAtIndex(0)).split()[0]])
+    for debugger in reversed(debuggers):
+        process = debugger.GetSelectedTarget().GetProcess()
+        process.Continue()
+        seen.append(process.GetExitStatus())
+        lldb.SBDebugger.Destroy(debugger)
+    return seen
+
+
+def test_sessions_side_by_side(lldb, platform, programs, tmp_path):
+    there = []
+    for name in ("basic", "watch"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (tmp_path / f"{name}-there").mkdir()
+        there.append(shutil.copy(programs.c(name), folder))
+    server, port = platform("--server")
+    seen = lldb.run(two_at_once, f"connect://127.0.0.1:{port}", there)
+    assert seen == [[True, "main"]] * 4 + [15, 3]
+    os.kill(server.pid, signal.SIGTERM)
+    server.wait_exit()
+
+
 def test_program_of_the_command_line(platform, programs):
     """It waits under a debug server of its own until the client asks for it."""
     server, port = platform("--", programs.c("basic"), "a")

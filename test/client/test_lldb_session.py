@@ -244,6 +244,27 @@ def watch_modes(here, program, first):
     return seen
 
 
+def save_core(here, program, folder):
+    """A core of lldb's own making: read page by page through the server, opened again."""
+    here.program(program)
+    here.break_at("depth", "n == 1")
+    here.launch("one")
+    seen = [here.frames(), here.value("counter"), here.read(here.address_of("text"), 16).decode()]
+    here.command(f"process save-core --style full {folder}/whole")
+    here.command(f"process save-core --plugin-name=minidump --style stack {folder}/stacks")
+    registers = [here.register(name).GetValue() for name in ("rip", "rsp", "rbp", "fs_base")]
+    process, stack = here.process, here.read(here.frame.GetSP(), 256)
+    for core in ("whole", "stacks"):
+        here.program(program)
+        here.process = here.target.LoadCore(f"{folder}/{core}")
+        seen += [here.frames() == seen[0], here.read(here.frame.GetSP(), 256) == stack]
+        seen.append([here.register(name).GetValue() for name in ("rip", "rsp", "rbp", "fs_base")] == registers)
+    here.process = process
+    if not all(seen):
+        raise Failed(f"the core is another process: {seen}")
+    return seen
+
+
 def cxx(here, program, caught):
     """A method that is virtual, a template, exceptions thrown and caught, a step into a lambda on a thread of its own."""
     here.program(program)
@@ -312,6 +333,7 @@ SESSIONS = {
     "watch-modes": (watch_modes, lambda p, tmp: (p.c("watch"), at("watch.c", "write-one"))),
     "c++": (cxx, lambda p, tmp: (p.cxx("shapes"), at("shapes.cc", "caught"))),
     "rust": (rust, lambda p, tmp: (p.rust("queue"), at("queue.rs", "queue-end"))),
+    "save-core": (save_core, lambda p, tmp: (p.c("basic"), str(tmp))),
     "surroundings": (surroundings, lambda p, tmp: (p.c("environ"), str(tmp))),
     "fork-parent": (forks, lambda p, tmp: (p.c("forks"), "parent", "fork")),
     "fork-child": (forks, lambda p, tmp: (p.c("forks"), "child", "fork")),
