@@ -11,6 +11,7 @@
 enum {
 	FRAMES_MAX = 24, /* looked at for places to come back to */
 	PLACES_MAX = 3,
+	HOLD_MS = 20,
 };
 
 void gsteps_fini(struct gsteps *steps)
@@ -172,11 +173,14 @@ enum gstep_start gstep_begin(struct inferior *inf, int64_t id, pid_t tid, bool a
 	};
 
 	one.how.hold_signals = true;
+	/* A loop on one line may take minutes, and the collector waits for it all the while. Alone nobody waits. */
+	one.how.hold_ms = alone ? 0 : HOLD_MS;
 	one.how.signo = 0;
 	if (!g.g || (tid && how->action == RESUME_CONT))
 		return GSTEP_CARRIED;
 	if (tid) {
 		how->hold_signals = true;
+		how->hold_ms = one.how.hold_ms;
 		(void)add_step(&inf->steps, &one);
 		return GSTEP_CARRIED;
 	}

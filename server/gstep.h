@@ -4,7 +4,8 @@
  * A step belongs to a goroutine. While an OS thread carries it on its own stack, that thread steps. When it leaves its stack - to
  * the scheduler, the system stack, C, a signal handler - or was not running at all, the process runs on until the goroutine comes
  * back to a place on its stack, whichever OS thread that is on: breakpoints of our own at its next frames, with the condition
- * that sp lies on its stack. Signals that pass (SIGURG, preemption) are held back from a thread that steps.
+ * that sp lies on its stack. Signals that pass (SIGURG, preemption) are held back from a thread that steps, for at most 20 ms
+ * of its way while others run: the collector stands still until the goroutine has been preempted.
  *
  * When the client lets nobody else run (scheduler-locking), a goroutine that parks cannot go on: it stops where it parked, and a
  * step of one that is parked ends at once. When a goroutine that is stepped ends, the stop says so.

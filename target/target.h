@@ -104,6 +104,7 @@ struct resume {
 	enum resume_action action;
 	int                signo;  /* delivered first; 0: none, the signal it stopped with is dropped */
 	bool               hold_signals; /* those that pass wait until the thread is next resumed without this, or let go */
+	unsigned           hold_ms;      /* ... but no longer than the thread is under way for so long; 0: as long as it takes */
 	uint64_t           start;
 	uint64_t           end;    /* exclusive */
 };

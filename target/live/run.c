@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <sys/wait.h>
 
 #include "base/log.h"
@@ -78,7 +79,27 @@ static bool watch_is_asked_for(struct task *task)
 
 static bool holds_signals(const struct task *task)
 {
-	return task->how.hold_signals;
+	return task->how.hold_signals &&
+	       (!task->how.hold_ms || task->held_us < UINT64_C(1000) * task->how.hold_ms);
+}
+
+/*
+ * How long it has been under way since a signal waits, in all resumes together: somebody in the program may wait for what the handler
+ * does (Go's collector, for a goroutine to be preempted), and waits as long as this goes on.
+ */
+static void count_hold(struct task *task)
+{
+	struct timespec ts;
+
+	if (!task->how.hold_ms || !task->deferred) {
+		task->held_us = task->hold_from_us = 0;
+		return;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	uint64_t now = (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+	if (task->hold_from_us)
+		task->held_us += now - task->hold_from_us;
+	task->hold_from_us = now;
 }
 
 /* Its client must hear of every signal: a handler that it does not know of would be taken for where the step led. */
@@ -394,6 +415,7 @@ void task_restart(struct task *task, int signo)
 		return;
 	if (task->dregs_stale)
 		task_write_dregs(task);
+	count_hold(task);
 	if (signo || !holds_signals(task))
 		signo = task_deferred(task, signo);
 	task->how.signo = signo;
@@ -548,6 +570,7 @@ static int run_resume(struct target *t, pid_t tid, const struct resume *how)
 	int r = mark(proc_of(t)->live, task);
 	if (r == 0)
 		task->how = *how;
+	task->hold_from_us = 0;
 	return r;
 }
 

@@ -112,6 +112,7 @@ struct task {
 	struct resume how;
 	struct over over;
 	struct deferred_signal *deferred;
+	uint64_t held_us, hold_from_us; /* how long they have been held while it was under way */
 	struct user_regs_struct gp;
 	UT_hash_handle hh;
 };

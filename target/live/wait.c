@@ -21,6 +21,8 @@ static struct news classify_trap(const siginfo_t *si)
 	case TRAP_TRACE:
 	case TRAP_BRKPT: return (struct news){ NEWS_STEP, SIGTRAP };
 	case TRAP_HWBKPT: return (struct news){ NEWS_DEBUG_REG, SIGTRAP };
+	/* ptrace_notify(): before the first instruction of a handler that it was stepped into (kernel/signal.c, signal_setup_done). */
+	case SIGTRAP: return (struct news){ NEWS_STEP, 0 };
 	default: return (struct news){ NEWS_SIGNAL, SIGTRAP };
 	}
 }

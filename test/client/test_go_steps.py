@@ -10,6 +10,7 @@ from harness.programs import at, line
 from harness.server import Stopgo
 
 SOURCE = "gosteps/main.go"
+LONG, TURNS = 120, 4000  # seconds for four instructions each, one by one
 NEXTS = int(os.environ.get("STOPGO_TEST_NEXTS", "200"))
 
 pytestmark = pytest.mark.stopgo_only("goroutines are threads")
@@ -228,6 +229,21 @@ def test_scheduler_locking(steps):
     stop = gdb.expect_stop()
     assert not stop.is_exit
     assert "cannot run while all others are held" in "".join(gdb.console)
+    gdb.kill()
+
+
+def test_the_collector_goes_on_during_a_long_step(steps):
+    """A line that takes long has no call where the goroutine would let itself be stopped: only the signal does."""
+    gdb, _ = steps("oneline", TURNS)
+    gdb.run_to(at(SOURCE, "one-line"))
+    gdb.delete()
+    before, collections = goroutine(gdb), int(gdb.eval("'main.Collections'"))
+    gdb.resume("next")
+    stop = gdb.expect_stop("end-stepping-range", func="main.oneline", limit=LONG)
+    assert stop.line == line(SOURCE, "behind-it") and goroutine(gdb) == before
+    assert int(gdb.eval("turns")) == TURNS
+    # One may have been through with this goroutine when the step began.
+    assert int(gdb.eval("'main.Collections'")) >= collections + 2
     gdb.kill()
 
 

@@ -377,6 +377,42 @@ static void a_step_can_hold_signals(void **state _unused_)
 	end(t, pid);
 }
 
+/* ... but not for ever, when it is said how long: a range that does not end lets the handler run, and stops there. */
+static void a_hold_ends(void **state _unused_)
+{
+	sigset_t pass;
+	pid_t pid = child_of(spin);
+	wait_up(1);
+	sigemptyset(&pass);
+	sigaddset(&pass, SIGUSR1);
+	tr->ops->set_pass_signals(tr, &pass);
+	struct target *t = attach(pid);
+	tr->ops->stop_all(tr);
+	kill(pid, SIGUSR1);
+	struct resume range = { .action = RESUME_RANGE,
+				.hold_signals = true,
+				.hold_ms = 30,
+				.start = (uint64_t)on_signal + 1,
+				.end = UINT64_MAX };
+	struct user_regs_struct gp;
+	struct target_event ev = { 0 };
+	bool there = false;
+	/* What it calls may lie below; the time counts through all of them. */
+	for (int i = 0; i < 100000 && !there; i++) {
+		assert_int_equal(t->ops->run->resume(t, pid, &range), 0);
+		tr->ops->commit(tr, true);
+		ev = next();
+		assert_int_equal(ev.stop.kind, STOP_STEP);
+		assert_int_equal(t->ops->gp_read(t, pid, &gp), 0);
+		there = gp.rip == (uint64_t)on_signal;
+	}
+	assert_true(there);
+	assert_int_equal(shared->signals, 0);
+	sigemptyset(&pass);
+	tr->ops->set_pass_signals(tr, &pass);
+	end(t, pid);
+}
+
 static void a_watchpoint_stops_every_thread_that_writes(void **state _unused_)
 {
 	pid_t pid = child_of(spin_threads);
@@ -634,6 +670,7 @@ int main(void)
 		cmocka_unit_test(all_threads_hit_and_stop),
 		cmocka_unit_test(internal_points_stand_beside_the_clients),
 		cmocka_unit_test(a_step_can_hold_signals),
+		cmocka_unit_test(a_hold_ends),
 		cmocka_unit_test(a_watchpoint_stops_every_thread_that_writes),
 		cmocka_unit_test(signals_arrive_as_asked),
 		cmocka_unit_test(a_fault_under_a_false_condition_reaches_its_handler),
