@@ -1,10 +1,12 @@
 #include "server/gofiles.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "dwarf/go/symfile.h"
@@ -109,6 +111,48 @@ bool gofiles_put_hint(struct inferior *inf, struct buf *out)
 		   "names and lines by: symbol-file target:%s\n",
 		   path);
 	return true;
+}
+
+static int copy_out(struct overlay *o, int from, int to)
+{
+	enum { PIECE = 1 << 16 };
+	_cleanup_free_ uint8_t *piece = malloc(PIECE);
+	uint64_t at = 0;
+
+	if (!piece)
+		return -ENOMEM;
+	for (;;) {
+		ssize_t n = overlay_pread(o, from, piece, PIECE, at);
+		if (n <= 0)
+			return n < 0 ? (int)n : at < overlay_size(o) ? -EIO : 0;
+		ssize_t done = pwrite(to, piece, (size_t)n, (off_t)at);
+		if (done <= 0)
+			return done < 0 ? -errno : -EIO;
+		at += (uint64_t)done;
+	}
+}
+
+int gofiles_write(struct inferior *inf, const char *path, struct err *err)
+{
+	struct overlay *o = model_of(inf) ? program_of(inf) : NULL;
+	char own[64];
+
+	if (!o)
+		return err_set(err, -ENODATA,
+			       "the program has debug information of its own, or too little is "
+			       "known of it");
+	snprintf(own, sizeof(own), "/proc/%d/exe", (int)inf->pid);
+	int from = open(own, O_RDONLY | O_CLOEXEC);
+	if (from < 0)
+		return err_set(err, -errno, "cannot open '%s'", own);
+	int to = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int r = to < 0 ? -errno : copy_out(o, from, to);
+	if (to >= 0 && close(to) < 0 && r == 0)
+		r = -errno;
+	if (to >= 0 && r < 0)
+		unlink(path);
+	close(from);
+	return r < 0 ? err_set(err, r, "cannot write '%s'", path) : 0;
 }
 
 void gofiles_cover(struct inferiors *all, struct hostio *io, int fd)

@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 
+#include "base/err.h"
 #include "server/hostio.h"
 
 struct inferior;
@@ -35,6 +36,11 @@ int gofiles_open_debug(struct inferiors *all, struct hostio *io, const char *pat
  * symbols, or gdb's file says nothing of them, or somebody has read them.
  */
 bool gofiles_put_hint(struct inferior *inf, struct buf *out);
+/*
+ * A copy of the program with its symbols in a new file on this machine, for clients that read no file through the server (lldb).
+ * -ENODATA: there is nothing to add; -EEXIST: nothing is overwritten.
+ */
+int gofiles_write(struct inferior *inf, const char *path, struct err *err);
 /* The size of a file that was looked at without opening it. */
 void gofiles_stat(struct inferiors *all, struct stat *st);
 

@@ -50,7 +50,7 @@ static void copy_part(uint8_t *into, uint64_t offset, size_t len, const uint8_t 
 		memcpy(into + (start - offset), have + (start - from), end - start);
 }
 
-static ssize_t overlay_pread(struct overlay *o, int file, void *into, size_t len, uint64_t offset)
+ssize_t overlay_pread(struct overlay *o, int file, void *into, size_t len, uint64_t offset)
 {
 	uint64_t size = overlay_size(o);
 

@@ -39,6 +39,8 @@ struct overlay *overlay_ref(struct overlay *o);
 /* NULL is fine; always NULL. */
 struct overlay *overlay_unref(struct overlay *o);
 uint64_t overlay_size(const struct overlay *o);
+/* The file with this over it; a part is an answer, 0 is the end. */
+ssize_t overlay_pread(struct overlay *o, int file, void *into, size_t len, uint64_t offset);
 
 struct hostio {
 	int fds[HOSTIO_FILES_MAX]; /* by the client's number; -1: free */

@@ -279,13 +279,15 @@ static const struct {
 	  "SIGTRAP",
 	  monitor_watch },
 	{ "trace",
-	  " FUNC|FILE:LINE [pending] [noargs] [noreturn] [if EXPR] [hits OP N [each]] [goroutine N] [rate N] "
+	  " FUNC|FILE:LINE [pending] [noargs] [noreturn] [if EXPR] [hits OP N [each]] [goroutine "
+	  "N] [rate N] "
 	  "[--log "
 	  "FILE]",
 	  "Print calls with arguments and results as they happen, without a stop", monitor_trace },
 	{ "breakpoints", "", "List breakpoints, the client's and the server's, with their hits",
 	  monitor_breakpoints },
-	{ "delete", " N|all", "Delete a breakpoint, watchpoint or trace of the server's own", monitor_delete },
+	{ "delete", " N|all", "Delete a breakpoint, watchpoint or trace of the server's own",
+	  monitor_delete },
 	{ "hits", " N ==|!=|<|<=|>|>=|% VALUE [each] | N off",
 	  "Stop at some hits of a breakpoint only; each: counted by goroutine", monitor_hits },
 	{ "goroutines",
@@ -301,6 +303,9 @@ static const struct {
 	  "Stop when nobody recovers a panic, when the Go runtime gives up (default on), at a "
 	  "system call",
 	  monitor_catch },
+	{ "symbols", " FILE",
+	  "Write a copy of a stripped Go program with names and lines, and say what to type for it",
+	  monitor_symbols },
 	{ "set threads", " <auto|goroutines|os>", "What is shown as threads", monitor_set_threads },
 	{ "set max-goroutines", " N", "List at most N goroutines as threads (default 1024)",
 	  monitor_set_max_goroutines },

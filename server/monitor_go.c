@@ -323,6 +323,31 @@ bool monitor_go(struct session *s, char *rest)
 	return true;
 }
 
+bool monitor_symbols(struct session *s, char *rest)
+{
+	struct inferior *inf;
+	struct gview *gv;
+	struct err err = { 0 };
+	const char *path = word(&rest);
+
+	if (!path || *path != '/' || word(&rest))
+		return session_usage(s, "monitor symbols /PATH/OF/A/NEW/FILE");
+	gv = goroutines_of(s, &inf);
+	if (!gv)
+		return true;
+	int r = gofiles_write(inf, path, &err);
+	if (r < 0) {
+		session_printf(s, "%s: %s\n", err_text(&err, r), strerror(-r));
+		return true;
+	}
+	session_printf(s,
+		       "lldb: target modules add %s\n"
+		       "      target modules load --file %s --slide 0x%llx\n"
+		       "gdb:  symbol-file %s\n",
+		       path, path, (unsigned long long)go_model_bias(gview_model(gv)), path);
+	return true;
+}
+
 /* --- how it is shown --- */
 
 bool monitor_set_threads(struct session *s, char *rest)

@@ -16,6 +16,7 @@ bool monitor_goroutine(struct session *s, char *rest);
 bool monitor_panic(struct session *s, char *rest);
 bool monitor_catch(struct session *s, char *rest);
 bool monitor_go(struct session *s, char *rest);
+bool monitor_symbols(struct session *s, char *rest);
 bool monitor_set_threads(struct session *s, char *rest);
 bool monitor_set_max_goroutines(struct session *s, char *rest);
 bool monitor_set_stable_stacks(struct session *s, char *rest);

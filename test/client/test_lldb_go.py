@@ -207,6 +207,36 @@ def test_goroutines_in_the_place_of_lldb_server(lldb, serve, programs, tmp_path,
     assert lldb.run(everyone, program, tick, address=f"127.0.0.1:{port}")[1] == waiters
 
 
+def names_by_hand(here, program, path, function):
+    """What the server says to type gives a program without symbols names, lines and steps."""
+    here.program(program)
+    here.connect()
+    said = here.command("process plugin packet monitor symbols " + path)
+    again = here.command("process plugin packet monitor symbols " + path)
+    for words in said.split("gdb:")[0].replace("lldb:", "").strip().split("\n"):
+        here.command(words.strip())
+    here.command("breakpoint set --name " + function)
+    here.cont()
+    seen = ["File exists" in again, here.frames()[0].split()[0], here.frames()[-1].split()[0]]
+    here.command("breakpoint delete -f")
+    here.command("thread step-over")
+    seen.append(here.stop())
+    here.process.Kill()
+    return seen
+
+
+@pytest.mark.parametrize("mode", ["plain", "pie"])
+@GOS
+def test_a_stripped_program(serve, lldb, programs, release, mode, tmp_path):
+    flags = ("-ldflags=-s -w",) + (("-buildmode=pie",) if mode == "pie" else ())
+    program = programs.go("gosteps", release, flags=flags, tag="-stripped-" + mode)
+    server = serve.launch(program, "grow", "3")
+    seen = lldb.run(names_by_hand, program, str(tmp_path / "named"), "main.work", address=server.address, limit=60)
+    assert server.wait_exit() == 0
+    assert seen[:3] == [True, "main.work", "runtime.goexit"]
+    assert seen[3].startswith("step over in main.work main.go:")
+
+
 def chosen_goroutine(here, program, waiting):
     """A goroutine that is parked is selected, looked at and stepped: it comes to the line behind when it is woken."""
     here.program(program)
