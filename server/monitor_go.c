@@ -313,7 +313,10 @@ bool monitor_go(struct session *s, char *rest)
 		return true;
 	go_model_describe(gview_model(gv), &b);
 	buf_printf(&b, "  threads: %s, stable stacks %s, at most %zu goroutines listed\n",
-		   threadview_gview(inf->view) ? "goroutines" : "OS threads",
+		   threadview_gview(inf->view) ? "goroutines"
+		   : threadview_needs_all_stop(inf->view)
+			   ? "OS threads (goroutines in all-stop mode only)"
+			   : "OS threads",
 		   s->inferiors->policy.stable_stacks ? "on" : "off",
 		   s->inferiors->policy.max_goroutines);
 	buf_puts(&b, "  ");

@@ -136,6 +136,16 @@ struct gview *threadview_gview(struct threadview *v)
 	return v->gview;
 }
 
+bool threadview_needs_all_stop(struct threadview *v)
+{
+	const struct view_policy *p = v->policy;
+
+	if (!p->non_stop || p->mode == THREADS_OS || (p->mode == THREADS_AUTO && !p->suits))
+		return false;
+	look(v);
+	return v->gview;
+}
+
 void threadview_changed(struct threadview *v)
 {
 	if (!v->model)
@@ -195,6 +205,10 @@ static int os_describe(struct threadview *v, int64_t id, struct view_thread *ret
 		return r;
 	*ret = (struct view_thread){ .core = info.core, .stopped = info.stopped };
 	snprintf(ret->name, sizeof(ret->name), "%s", info.name);
+	/* Once in a list is enough, and who looks for goroutines reads it there. */
+	if (id == v->target->pid && threadview_needs_all_stop(v))
+		snprintf(ret->extra, sizeof(ret->extra),
+			 "OS threads: goroutines are shown in all-stop mode");
 	return 0;
 }
 

@@ -47,6 +47,8 @@ void threadview_resumed(struct threadview *v);
 void threadview_changed(struct threadview *v);
 /* Another program: whatever was learned is forgotten. */
 void threadview_execed(struct threadview *v);
+/* OS threads are shown because this client is in non-stop mode, where some run while others are asked. */
+bool threadview_needs_all_stop(struct threadview *v);
 /* The goroutine view if it is in force, else NULL. */
 struct gview *threadview_gview(struct threadview *v);
 /* The same, whichever view is in force; NULL: it is no Go program, err (may be NULL) says why. */

@@ -42,6 +42,30 @@ def test_one_thread_stops_the_others_run(nonstop, programs):
     gdb.expect_exit(0)
 
 
+@pytest.mark.stopgo_only("says what it shows")
+def test_a_go_program_shows_its_kernel_threads(serve, new_gdb, programs):
+    """Goroutines move while others run. It is said where somebody looks for them, and nothing else is different."""
+    program = programs.go("gosteps", "go1.19")
+    server = serve.launch(program, "many", "20")
+    gdb = new_gdb(program, non_stop=True, mi_async=True)
+    gdb.connect(server)
+    number = gdb.break_at("main.tick")
+    gdb.mi("-exec-continue --all")
+    stop = gdb.expect_breakpoint_stop("main.tick", number)
+    rows = gdb.threads()
+    assert [row["details"] for row in rows.values() if "details" in row] == ["OS threads: goroutines are shown in all-stop mode"]
+    found = states(gdb)
+    assert found.pop(stop.thread) == "stopped" and set(found.values()) <= {"running"}
+    gdb.thread(stop.thread)
+    for _ in range(3):
+        # Whichever thread its goroutine runs on by then.
+        gdb.mi("-exec-continue --all")
+        gdb.expect_breakpoint_stop("main.tick", number)
+    assert "goroutines in all-stop mode only" in gdb.monitor("go")
+    assert gdb.monitor("goroutines").count("main.waiter") == 20
+    gdb.kill()
+
+
 def test_each_thread_stops_for_itself(nonstop, programs):
     gdb, _ = nonstop(programs.c("threads"), "4")
     gdb.break_at("work")
