@@ -252,13 +252,13 @@ def save_core(here, program, folder):
     seen = [here.frames(), here.value("counter"), here.read(here.address_of("text"), 16).decode()]
     here.command(f"process save-core --style full {folder}/whole")
     here.command(f"process save-core --plugin-name=minidump --style stack {folder}/stacks")
-    registers = [here.register(name).GetValue() for name in ("rip", "rsp", "rbp", "fs_base")]
+    registers = [here.register(name).GetValue() for name in ("rip", "rsp", "rbp")]
     process, stack = here.process, here.read(here.frame.GetSP(), 256)
     for core in ("whole", "stacks"):
         here.program(program)
         here.process = here.target.LoadCore(f"{folder}/{core}")
         seen += [here.frames() == seen[0], here.read(here.frame.GetSP(), 256) == stack]
-        seen.append([here.register(name).GetValue() for name in ("rip", "rsp", "rbp", "fs_base")] == registers)
+        seen.append([here.register(name).GetValue() for name in ("rip", "rsp", "rbp")] == registers)
     here.process = process
     if not all(seen):
         raise Failed(f"the core is another process: {seen}")
