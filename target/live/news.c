@@ -153,7 +153,8 @@ static void task_stopped(struct task *task, struct news news)
 	task_set_state(task, TASK_STOPPED);
 	task->pstop = PSTOP_EVENT;
 	task->stop_signo = 0;
-	task->gp_valid = false;
+	task->gp_valid = task->gp_early;
+	task->gp_early = false;
 	task->interrupt_sent =
 		false; /* one still on its way shows up as a stop nobody wants, which is passed over */
 	if (was_new && (news.kind == NEWS_INTERRUPT || news.kind == NEWS_GROUP_STOP)) {
@@ -232,14 +233,31 @@ static void task_stopped(struct task *task, struct news news)
 	}
 }
 
+/*
+ * Of a SIGTRAP behind the first byte of a longer instruction, where an int3 of ours is, the kernel need not be asked: nobody comes to stand
+ * there by another way, and a signal that was sent is told where instructions begin.
+ */
+static bool is_int3_of_ours(struct task *task)
+{
+	if (!task || task->state != TASK_RUNNING || task->stepping || task->dregs_used ||
+	    !task->proc->space->patched || task->gp_dirty || pt_get_gp(task->tid, &task->gp) < 0)
+		return false;
+	task->gp_early = true;
+	const struct swpoint *point = swpoints_find(&task->proc->space->sw, task->gp.rip - 1);
+	return point && point->inserted && !point->jump_len && over_is_long(point);
+}
+
 void live_news(struct live *live, pid_t tid, int status)
 {
 	siginfo_t si, *have = NULL;
-
-	if (wait_needs_siginfo(status) && pt_get_siginfo(tid, &si) == 0)
-		have = &si;
-	struct news news = wait_classify(status, have);
 	struct task *task = task_find(live, tid);
+	struct news news = { NEWS_INT3, SIGTRAP };
+
+	if (!wait_needs_siginfo(status) || !is_int3_of_ours(task)) {
+		if (wait_needs_siginfo(status) && pt_get_siginfo(tid, &si) == 0)
+			have = &si;
+		news = wait_classify(status, have);
+	}
 	log_debug(LOG_STOP, "%d: status %#x is news %d value %d%s", tid, (unsigned)status,
 		  news.kind, news.value, task ? "" : " (unknown task)");
 

@@ -527,6 +527,17 @@ bool over_scratch_holds(const struct space *s, uint64_t addr)
 	return false;
 }
 
+bool over_is_long(const struct swpoint *point)
+{
+	static const uint8_t prefixes[] = { 0xf0, 0xf2, 0xf3, 0x66, 0x67, 0x26,
+					    0x2e, 0x36, 0x3e, 0x64, 0x65 };
+	const struct over_plan *plan = point->plan;
+
+	/* Programs do jump behind these: libc over its `lock` while it has one thread, others over the `rep` of a ret. */
+	return plan && plan->decoded && plan->insn.length > 1 &&
+	       !memchr(prefixes, plan->insn.bytes[0], sizeof(prefixes));
+}
+
 const char *over_way(const struct swpoint *point)
 {
 	const struct over_plan *plan = point->plan;

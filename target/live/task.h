@@ -97,6 +97,7 @@ struct task {
 	bool leaving_kernel; /* that first step is under way */
 	bool vforking;       /* waits in the kernel for its vfork child */
 	bool gp_valid, gp_dirty;
+	bool gp_early; /* fetched since it stopped, before it was known why */
 	bool dregs_stale; /* the debug registers must be written before it runs */
 	bool dregs_used;  /* some are set in the kernel */
 	bool dr6_old;     /* DR6 holds a hit that has been dealt with */
@@ -428,6 +429,8 @@ void live_check_no_resumed(struct live *live, struct proc *p, bool was_resumed);
 uint64_t over_hole_near(struct proc *p, uint64_t addr);
 /* In words; "" when nobody had to yet. */
 const char *over_way(const struct swpoint *point);
+/* Known to cover the first byte of an instruction that has more, and not a prefix that may be jumped over. */
+bool over_is_long(const struct swpoint *point);
 /* true: the task was started, held or has got its event; false: it stands behind the instruction and goes on like any other. */
 bool over_start(struct task *task, int signo);
 /*

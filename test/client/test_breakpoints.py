@@ -299,3 +299,19 @@ def test_line_marks_are_where_gdb_stops(at_main, programs):
     gdb.cont()
     assert gdb.expect_breakpoint_stop("loop").line == line("basic.c", "loop-body")
     gdb.kill()
+
+
+@pytest.mark.stopgo_only("its counts")
+def test_false_conditions_amid_sigtraps(session, programs):
+    """Each trap is told from signals that are sent to the thread all the while: every call is judged, once, and does its work."""
+    gdb, _ = session(programs.c("traps"), "3000")
+    # Where it has its handler: gdb passes the SIGTRAP of its own breakpoints, too.
+    gdb.run_to(at("traps.c", "armed"))
+    gdb.cli("handle SIGTRAP nostop noprint pass")
+    gdb.break_at("work", condition="i < 0")
+    gdb.break_at(at("traps.c", "traps-end"))
+    gdb.cont()
+    gdb.expect_breakpoint_stop("main")
+    assert "its conditions were false 3000 times" in gdb.monitor("breakpoints")
+    assert gdb.value("done") == 3000 * 2999 // 2 and gdb.value("seen") > 0
+    gdb.kill()

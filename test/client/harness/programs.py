@@ -27,6 +27,7 @@ EXTRA = {
     "threadlife": ["-pthread"],
     "watch": ["-pthread"],
     "tls": ["-pthread"],
+    "traps": ["-pthread"],
     "signals": ["-pthread"],
     "forks": ["-pthread"],
     "counter": ["-pthread"],
