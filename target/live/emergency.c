@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "target/live/live.h"
@@ -224,6 +225,16 @@ static void leave(struct task *task, const struct user_regs_struct *there, const
 	task->state = TASK_GONE;
 }
 
+/* Its parent does not hear of the end before we have. */
+static bool has_died(struct task *task)
+{
+	int status;
+	if (waitpid(task->tid, &status, __WALL | WNOHANG) != task->tid || WIFSTOPPED(status))
+		return false;
+	task->state = TASK_GONE;
+	return true;
+}
+
 /* True: it is out of our hands. */
 static bool try_leave(struct task *task)
 {
@@ -235,6 +246,8 @@ static bool try_leave(struct task *task)
 	if (pt_get_gp(task->tid, &gp) < 0) {
 		if (task->state == TASK_STOPPED && !task->away)
 			task->state = TASK_RUNNING; /* just restarted */
+		if (has_died(task))
+			return true;
 		return pt_interrupt(task->tid) == -ESRCH && kill(task->tid, 0) < 0;
 	}
 	if (pt_get_siginfo(task->tid, &si) < 0)

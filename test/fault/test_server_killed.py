@@ -12,13 +12,14 @@ import pytest
 from driver import GONE, Driver
 from harness import process, wait
 from harness.server import Stopgo
-from stage import LIMIT, Client, GoPuppet, Puppet, Seed, symbols, thread_of, times, wait_gone
+from stage import FALSE, LIMIT, Client, GoPuppet, Puppet, Seed, condition, symbols, thread_of, times, wait_gone
 
 pytestmark = pytest.mark.stopgo_only("gdbserver leaves its breakpoints where they are")
 
 ORDERLY = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
 FATAL = ("SIGSEGV", "SIGABRT", "SIGBUS")
 PUPPETS = {"c": Puppet, "go": GoPuppet}
+GUARD_PATIENCE = 5          # seconds; it takes as long when it waits in vain
 MOMENTS = 50                # for each program and signal
 
 
@@ -174,7 +175,7 @@ def kill(server):
     assert guard
     server.signal(signal.SIGKILL)
     server.wait_exit(LIMIT)
-    wait.until(lambda: not process.is_alive(guard), "the guard to end", LIMIT)
+    wait.until(lambda: not process.is_alive(guard), "the guard to end", min(LIMIT, GUARD_PATIENCE / 2))
 
 
 def cold_spots(actor):
@@ -226,6 +227,24 @@ def test_attach_at_once_after_sigkill(made, programs, serve):
     Client(server.port).close()
     assert wait_gone(server) == 0
     actor.assert_untouched()
+
+
+def test_dies_with_its_server(made, programs, serve):
+    """The program runs into a breakpoint before the guard comes: its parent hears of its end at once."""
+    for _ in range(times(6)):
+        actor = made.add(Puppet(programs, pause_us=0))
+        server = serve.attach(actor.pid)
+        client = made.add(Client(server.port))
+        first = client.begin()
+        for name in ("push", "odd", "leaf"):
+            client.insert(actor.at[name], condition(FALSE))
+        client.go_on(first)
+        actor.check()
+        kill(server)
+        client.close()
+        if not actor.is_over():     # it was lucky
+            actor.kill()
+        actor.result()
 
 
 def test_guard(made, programs, serve):
