@@ -5,6 +5,7 @@
 
 #include "server/gview.h"
 #include "server/session.h"
+#include "server/tracepoints.h"
 #include "server/tracing.h"
 
 /* --- hits --- */
@@ -325,6 +326,10 @@ enum hit_answer bpoints_hit(void *ctx, const struct point_hit *h)
 	struct session *s = ctx;
 	struct inferior *inf = inferior_of(h->target);
 
+	if (h->number == TRACEPOINTS_NUMBER) {
+		tracepoints_hit(inf, h);
+		return HIT_PASS;
+	}
 	if (inf && h->number == BPOINT_LOADS) {
 		inf->points.attend = inf->points.loaded = true;
 		return HIT_ATTEND;

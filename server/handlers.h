@@ -41,6 +41,32 @@ void on_unpoint_write(struct session *s, struct args *a);
 void on_unpoint_read(struct session *s, struct args *a);
 void on_unpoint_access(struct session *s, struct args *a);
 
+/* on_trace.c: trace experiments */
+void on_trace_buffer_set(struct session *s, struct args *a);
+void on_trace_define(struct session *s, struct args *a);
+void on_trace_source(struct session *s, struct args *a);
+void on_trace_variable(struct session *s, struct args *a);
+void on_trace_disable(struct session *s, struct args *a);
+void on_trace_disconnected(struct session *s, struct args *a);
+void on_trace_enable(struct session *s, struct args *a);
+void on_trace_frame(struct session *s, struct args *a);
+void on_trace_notes(struct session *s, struct args *a);
+void on_trace_start(struct session *s, struct args *a);
+void on_trace_stop(struct session *s, struct args *a);
+void on_trace_init(struct session *s, struct args *a);
+void on_trace_read_only(struct session *s, struct args *a);
+void on_trace_buffer(struct session *s, struct args *a);
+void on_trace_least_length(struct session *s, struct args *a);
+void on_trace_point_status(struct session *s, struct args *a);
+void on_trace_status(struct session *s, struct args *a);
+void on_trace_variable_value(struct session *s, struct args *a);
+void on_trace_first_point(struct session *s, struct args *a);
+void on_trace_first_variable(struct session *s, struct args *a);
+void on_trace_next_point(struct session *s, struct args *a);
+void on_trace_next_variable(struct session *s, struct args *a);
+/* The frame that is looked at, for qXfer. */
+int trace_put_info(struct session *s, struct buf *out);
+
 /* on_run.c */
 void on_status(struct session *s, struct args *a);
 void on_vcont(struct session *s, struct args *a);

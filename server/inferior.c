@@ -3,6 +3,7 @@
 #include "server/gview.h"
 #include "server/stdio_pty.h"
 #include "server/threaddb.h"
+#include "server/tracepoints.h"
 
 #include "base/log.h"
 #include "dwarf/go/buildinfo.h"
@@ -27,6 +28,7 @@ void inferiors_fini(struct inferiors *all)
 {
 	while (all->first)
 		inferiors_remove(all->first);
+	tracepoints_free(all->trace);
 	all->pty = stdio_pty_free(all->pty);
 	launching_fini(&all->launching);
 }
@@ -125,6 +127,7 @@ void inferiors_remove(struct inferior *inf)
 	all->count--;
 	if (all->last.target == inf->target)
 		all->last = (struct target_event){ 0 };
+	tracepoints_process_gone(inf, "the process has ended or was let go of");
 	inf->target->ops->close(inf->target);
 	inferior_free(inf);
 }
@@ -156,6 +159,7 @@ void inferiors_forget_client(struct inferiors *all, struct tracer *tr)
 		catching_forget(inf);
 		inf->note_count = 0;
 	}
+	tracepoints_client_gone(all);
 	if (!tr)
 		return;
 	sigemptyset(&none);
@@ -249,6 +253,7 @@ void inferior_note_drop(struct inferior *inf, pid_t tid)
 
 void inferior_execed(struct inferior *inf)
 {
+	tracepoints_process_gone(inf, "the process executes another program");
 	threaddb_free(inf->threaddb);
 	inf->threaddb = NULL;
 	threadview_execed(inf->view);

@@ -22,6 +22,7 @@
 
 struct stdio_pty;
 struct threaddb;
+struct tracepoints;
 
 /* What is known about one OS thread beyond what the target says. Only threads with something to note have one. */
 struct thread_note {
@@ -68,6 +69,7 @@ struct inferiors {
 	struct target_event last; /* reported last; target NULL: none, or its process is gone */
 	int64_t last_id; /* of the thread it was reported of; 0: whatever its OS thread is now */
 	struct launching launching;
+	struct tracepoints *trace; /* NULL: no client has asked for any */
 	bool quiet; /* nothing is said when one ends: over stdio our stderr is the client's screen */
 	struct stdio_pty
 		*pty; /* the terminal of the program launched last; NULL: it has the server's */

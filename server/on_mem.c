@@ -1,6 +1,7 @@
 #include "protocol/crc.h"
 #include "protocol/hex.h"
 #include "server/handlers.h"
+#include "server/tracepoints.h"
 
 #include <errno.h>
 #include <string.h>
@@ -11,6 +12,15 @@ enum {
 };
 /* qSearch and qCRC keep the loop from doing anything else: beyond this they are refused. */
 static const uint64_t range_max = UINT64_C(4) << 30;
+
+/* From the process, or what was collected of it while a frame of a trace experiment is looked at. */
+static int read_memory(struct session *s, uint64_t addr, void *into, size_t len, size_t *ret_got)
+{
+	if (s->trace_frame >= 0)
+		return tracepoints_read(s->inferiors->trace, (size_t)s->trace_frame, addr, into,
+					len, ret_got);
+	return inferior_mem_read(session_inferior(s), addr, into, len, ret_got);
+}
 
 static uint64_t take_range(struct args *a, uint64_t *ret_addr)
 {
@@ -27,7 +37,7 @@ static int read_front(struct session *s, uint64_t addr, uint64_t len, size_t max
 
 	if (!into)
 		return -ENOMEM;
-	return inferior_mem_read(session_inferior(s), addr, into, want, ret_got);
+	return read_memory(s, addr, into, want, ret_got);
 }
 
 void on_mem_read(struct session *s, struct args *a)
@@ -78,7 +88,9 @@ void on_mem_read_binary(struct session *s, struct args *a)
 
 static void write_bytes(struct session *s, uint64_t addr, const uint8_t *bytes, size_t len)
 {
-	if (len && inferior_mem_write(session_inferior(s), addr, bytes, len) < 0)
+	if (s->trace_frame >= 0)
+		session_error_text(s, 1, "what was collected cannot be changed");
+	else if (len && inferior_mem_write(session_inferior(s), addr, bytes, len) < 0)
 		session_error(s, 1);
 	else
 		reply_ok(&s->reply);
@@ -112,7 +124,7 @@ void on_mem_write_binary(struct session *s, struct args *a)
 /* --- qSearch:memory:ADDR;LENGTH;PATTERN --- */
 
 struct search {
-	struct inferior *inf;
+	struct session *s;
 	const uint8_t *pattern;
 	size_t pattern_len;
 	uint8_t *window; /* CHUNK + pattern_len bytes */
@@ -125,7 +137,7 @@ static int search(struct search *q, uint64_t addr, uint64_t len, uint64_t *ret)
 
 	while (len) {
 		size_t want = (size_t)MIN(len, (uint64_t)CHUNK), got;
-		int r = inferior_mem_read(q->inf, addr, q->window + kept, want, &got);
+		int r = read_memory(q->s, addr, q->window + kept, want, &got);
 		if (r < 0)
 			return r;
 		uint8_t *hit = memmem(q->window, kept + got, q->pattern, q->pattern_len);
@@ -147,7 +159,7 @@ static int search(struct search *q, uint64_t addr, uint64_t len, uint64_t *ret)
 
 void on_search(struct session *s, struct args *a)
 {
-	struct search q = { .inf = session_inferior(s) };
+	struct search q = { .s = s };
 	uint64_t addr, len, found;
 
 	if (!args_accept_text(a, ":memory:")) {

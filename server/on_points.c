@@ -27,7 +27,8 @@ static int take_expression(struct session *s, struct args *a, struct ax ***list,
 	if (!more)
 		return err_set(err, -ENOMEM, "no memory for a breakpoint's agent expression");
 	*list = more;
-	int r = ax_compile(code, len, regmap_ax_reg, &s->regs, &more[*count], err);
+	int r = ax_compile_allowing(AX_VARIABLES, code, len, regmap_ax_reg, &s->regs, &more[*count],
+				    err);
 	if (r == 0)
 		++*count;
 	return r;

@@ -1,5 +1,6 @@
 #include "protocol/hex.h"
 #include "server/handlers.h"
+#include "server/tracepoints.h"
 
 #include <errno.h>
 #include <string.h>
@@ -18,7 +19,9 @@ static int put_register(struct session *s, struct view_regs *r, const struct tde
 			struct buf *b)
 {
 	uint8_t bytes[X86_REG_SIZE_MAX];
-	int e = regmap_get(&s->regs, r, reg, bytes);
+	int e = s->trace_frame >= 0 ? tracepoints_register(s->inferiors->trace,
+							   (size_t)s->trace_frame, reg, bytes)
+				    : regmap_get(&s->regs, r, reg, bytes);
 
 	if (e == -ENODATA)
 		put_unavailable(b, reg->size);
@@ -33,6 +36,9 @@ static bool begin(struct session *s, struct args *a, struct view_regs *r)
 {
 	struct inferior *inf;
 	int64_t id;
+
+	if (s->trace_frame >= 0)
+		return args_ok(a);
 	int e = session_suffix_thread(s, a, &inf, &id) ? view_regs_begin(r, inf->view, id) : -ESRCH;
 
 	if (e < 0)
@@ -102,6 +108,14 @@ static int set_register(struct session *s, struct view_regs *r, const struct tde
 	return regmap_set(&s->regs, r, reg, bytes);
 }
 
+/* A frame of a trace experiment is looked at. */
+static bool is_past(struct session *s)
+{
+	if (s->trace_frame >= 0)
+		session_error_text(s, 1, "what was collected cannot be changed");
+	return s->trace_frame >= 0;
+}
+
 void on_write_one(struct session *s, struct args *a)
 {
 	const struct tdesc_reg *reg = tdesc_by_number(&s->regs.tdesc, args_hex_u64(a));
@@ -113,7 +127,7 @@ void on_write_one(struct session *s, struct args *a)
 		args_fail(a);
 		return;
 	}
-	if (!begin(s, a, &r))
+	if (is_past(s) || !begin(s, a, &r))
 		return;
 	if (!args_done(a) || set_register(s, &r, reg, bytes) < 0 || view_regs_flush(&r) < 0)
 		session_error(s, 1);
@@ -132,7 +146,7 @@ void on_write_all(struct session *s, struct args *a)
 		return;
 	if (a->at < a->len || (a->at && a->data[a->at - 1] == ';'))
 		a->at--;
-	if (!begin(s, a, &r))
+	if (is_past(s) || !begin(s, a, &r))
 		return;
 	for (size_t i = 0; i < s->regs.tdesc.count && args_left(&values); i++) {
 		const struct tdesc_reg *reg = &s->regs.tdesc.regs[i];

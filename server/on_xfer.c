@@ -221,6 +221,11 @@ static int read_threads(struct session *s, const char *annex, struct buf *out)
 	return 0;
 }
 
+static int read_traceframe_info(struct session *s, const char *annex, struct buf *out)
+{
+	return annex[0] ? -EINVAL : trace_put_info(s, out);
+}
+
 /* Sorted by name. */
 static const struct xfer_object objects[] = {
 	{ "auxv", PACKET_PROCESS, "qXfer:auxv:read+", "qXfer:auxv:read+", read_auxv, NULL },
@@ -234,6 +239,8 @@ static const struct xfer_object objects[] = {
 	{ "siginfo", PACKET_THREAD, "qXfer:siginfo:read+",
 	  "qXfer:siginfo:read+;qXfer:siginfo:write+", read_siginfo, write_siginfo },
 	{ "threads", PACKET_ANY, NULL, "qXfer:threads:read+", read_threads, NULL },
+	{ "traceframe-info", PACKET_ANY, NULL, "qXfer:traceframe-info:read+", read_traceframe_info,
+	  NULL },
 };
 
 void xfer_put_features(struct session *s, struct buf *b)

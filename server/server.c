@@ -15,6 +15,7 @@
 #include "server/session.h"
 #include "server/signals.h"
 #include "server/start.h"
+#include "server/tracepoints.h"
 #include "target/live/live.h"
 
 enum {
@@ -185,6 +186,7 @@ static void run_unattended(struct life *l)
 
 	while (tr->ops->next_event(tr, &ev) == 1)
 		gone |= inferiors_unattended(&l->inferiors, &ev) != 0;
+	tracepoints_settle(l->inferiors.trace);
 	if (gone)
 		server_inferior_gone(&l->base);
 }

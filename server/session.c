@@ -7,6 +7,7 @@
 #include "server/server.h"
 #include "server/stdio_pty.h"
 #include "server/stops.h"
+#include "server/tracepoints.h"
 #include "server/waiting.h"
 
 #include <errno.h>
@@ -47,7 +48,10 @@ struct session *session_new(struct server *srv, struct conn *conn)
 		s->tracer->console_ctx = s;
 		s->tracer->hit = bpoints_hit;
 		s->tracer->hit_ctx = s;
+		s->tracer->stepped = tracepoints_stepped;
+		s->tracer->trace = NULL;
 	}
+	s->trace_frame = -1;
 	return s;
 }
 
@@ -59,8 +63,9 @@ void session_free(struct session *s)
 	if (s->tracer) {
 		s->tracer->console = NULL;
 		s->tracer->console_ctx = NULL;
-		s->tracer->hit = NULL;
+		s->tracer->hit = tracepoints_hit_alone;
 		s->tracer->hit_ctx = NULL;
+		s->tracer->trace = NULL;
 	}
 	stops_fini(s);
 	saved_regs_free(s);
@@ -146,6 +151,7 @@ void session_events(struct session *s)
 		return;
 	while ((s->running || s->non_stop) && s->tracer->ops->next_event(s->tracer, &ev) == 1)
 		stops_event(s, &ev);
+	tracepoints_settle(s->inferiors->trace);
 }
 
 /* --- which thread is meant --- */

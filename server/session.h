@@ -18,6 +18,7 @@
 #include "server/hostio.h"
 #include "server/inferior.h"
 #include "server/regmap.h"
+#include "target/ax.h"
 
 struct conn;
 struct saved_regs;
@@ -97,6 +98,14 @@ struct session {
 	struct xfer_snapshot xfer;
 	struct hostio hostio;
 	bool wants_symbols; /* in the middle of a qSymbol exchange */
+
+	int64_t trace_frame;          /* QTFrame: registers and memory are read from it; -1: from the process */
+	bool trace_steps;             /* QTDP: the actions that come are for the steps */
+	bool trace_again;             /* ... and of a tracepoint that has them already */
+	struct {
+		size_t point, part, variable;
+	} trace_upload; /* what qTsP and qTsV go on with */
+	struct ax_trace trace_vars; /* for conditions of breakpoints */
 
 	struct buf reply;
 	struct buf scratch; /* for handlers; emptied before each packet */

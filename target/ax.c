@@ -15,7 +15,7 @@
  * offsets into indices. After that evaluation checks nothing but what depends on data.
  */
 
-enum operand { NONE, BITS, INDEX, TARGET, IMM8, IMM16, IMM32, IMM64, REGISTER, FORMAT };
+enum operand { NONE, BITS, INDEX, TARGET, IMM8, IMM16, IMM32, IMM64, REGISTER, VARIABLE, FORMAT };
 
 struct op_def {
 	const char *name;
@@ -43,8 +43,8 @@ static const struct op_def defs[OP_COUNT] = {
 	[OP_LSH] = { "lsh", NULL, NONE, 2, 1 },
 	[OP_RSH_SIGNED] = { "rsh_signed", NULL, NONE, 2, 1 },
 	[OP_RSH_UNSIGNED] = { "rsh_unsigned", NULL, NONE, 2, 1 },
-	[0x0c] = { "trace", no_trace, 0, 0, 0 },
-	[0x0d] = { "trace_quick", no_trace, 0, 0, 0 },
+	[OP_TRACE] = { "trace", NULL, NONE, 2, 0 },
+	[OP_TRACE_QUICK] = { "trace_quick", NULL, IMM8, 1, 1 },
 	[OP_LOG_NOT] = { "log_not", NULL, NONE, 1, 1 },
 	[OP_BIT_AND] = { "bit_and", NULL, NONE, 2, 1 },
 	[OP_BIT_OR] = { "bit_or", NULL, NONE, 2, 1 },
@@ -75,11 +75,11 @@ static const struct op_def defs[OP_COUNT] = {
 	[OP_POP] = { "pop", NULL, NONE, 1, 0 },
 	[OP_ZERO_EXT] = { "zero_ext", NULL, BITS, 1, 1 },
 	[OP_SWAP] = { "swap", NULL, NONE, 2, 2 },
-	[0x2c] = { "getv", no_tsv, 0, 0, 0 },
-	[0x2d] = { "setv", no_tsv, 0, 0, 0 },
-	[0x2e] = { "tracev", no_trace, 0, 0, 0 },
-	[0x2f] = { "tracenz", no_trace, 0, 0, 0 },
-	[0x30] = { "trace16", no_trace, 0, 0, 0 },
+	[OP_GETV] = { "getv", NULL, VARIABLE, 0, 1 },
+	[OP_SETV] = { "setv", NULL, VARIABLE, 1, 1 },
+	[OP_TRACEV] = { "tracev", NULL, VARIABLE, 0, 0 }, /* the manual has it push the value; gdb does not expect that */
+	[OP_TRACENZ] = { "tracenz", NULL, NONE, 2, 0 },
+	[OP_TRACE16] = { "trace16", NULL, IMM16, 1, 1 },
 	[OP_PICK] = { "pick", NULL, INDEX, 0, 1 },     /* and the cell it copies must be there: see flow() */
 	[OP_ROT] = { "rot", NULL, NONE, 3, 3 },
 	[OP_PRINTF] = { "printf", NULL, FORMAT, 2, 0 }, /* and its arguments */
@@ -97,6 +97,21 @@ static const struct op_def defs[OP_COUNT] = {
 	[OP_F_ROUND] = { "f_round", NULL, NONE, 1, 1 },
 };
 /* clang-format on */
+
+/* Of enum ax_allowed. */
+static unsigned needs_of(unsigned code)
+{
+	switch (code) {
+	case OP_GETV:
+	case OP_SETV: return AX_VARIABLES;
+	case OP_TRACE:
+	case OP_TRACE_QUICK:
+	case OP_TRACE16:
+	case OP_TRACENZ:
+	case OP_TRACEV: return AX_COLLECTS;
+	default: return AX_PLAIN;
+	}
+}
 
 void ax_free(struct ax *ax)
 {
@@ -147,6 +162,7 @@ static void ax_freep(struct ax **ax)
 struct compiler {
 	const uint8_t *code;
 	size_t len;
+	unsigned allowed;
 	ax_reg_map map;
 	void *map_ctx;
 	struct ax *ax;
@@ -190,8 +206,10 @@ static int decode_printf(struct compiler *c, struct ax_op *op, size_t *at)
 
 static int decode_operand(struct compiler *c, struct ax_op *op, size_t *at)
 {
-	static const uint8_t sizes[] = { [BITS] = 1,  [INDEX] = 1, [TARGET] = 2, [IMM8] = 1,
-					 [IMM16] = 2, [IMM32] = 4, [IMM64] = 8,  [REGISTER] = 2 };
+	static const uint8_t sizes[] = {
+		[BITS] = 1,  [INDEX] = 1, [TARGET] = 2,   [IMM8] = 1,    [IMM16] = 2,
+		[IMM32] = 4, [IMM64] = 8, [REGISTER] = 2, [VARIABLE] = 2
+	};
 	const struct op_def *def = &defs[op->code];
 	if (def->operand == FORMAT)
 		return decode_printf(c, op, at);
@@ -229,6 +247,10 @@ static int decode(struct compiler *c)
 		if (defs[code].refused)
 			return err_set(c->err, -EINVAL, "bytecode at %u: %s is not offered: %s",
 				       op->at, defs[code].name, defs[code].refused);
+		if (needs_of(code) & ~c->allowed)
+			return err_set(c->err, -EINVAL, "bytecode at %u: %s is not offered: %s",
+				       op->at, defs[code].name,
+				       needs_of(code) == AX_COLLECTS ? no_trace : no_tsv);
 		int r = decode_operand(c, op, &at);
 		if (r < 0)
 			return r;
@@ -341,8 +363,8 @@ static int compile(struct compiler *c)
 	return r;
 }
 
-int ax_compile(const uint8_t *code, size_t len, ax_reg_map map, void *map_ctx, struct ax **ret,
-	       struct err *err)
+int ax_compile_allowing(unsigned allowed, const uint8_t *code, size_t len, ax_reg_map map,
+			void *map_ctx, struct ax **ret, struct err *err)
 {
 	if (len == 0 || len > AX_CODE_MAX)
 		return err_set(err, -EINVAL, "bytecode of %zu bytes: 1 to %d are allowed", len,
@@ -359,6 +381,7 @@ int ax_compile(const uint8_t *code, size_t len, ax_reg_map map, void *map_ctx, s
 	memset(heights, 0xff, len * sizeof(*heights));
 	struct compiler c = { .code = code,
 			      .len = len,
+			      .allowed = allowed,
 			      .map = map,
 			      .map_ctx = map_ctx,
 			      .ax = ax,
@@ -374,6 +397,12 @@ int ax_compile(const uint8_t *code, size_t len, ax_reg_map map, void *map_ctx, s
 		return r;
 	*ret = take_ptr(ax);
 	return 0;
+}
+
+int ax_compile(const uint8_t *code, size_t len, ax_reg_map map, void *map_ctx, struct ax **ret,
+	       struct err *err)
+{
+	return ax_compile_allowing(AX_PLAIN, code, len, map, map_ctx, ret, err);
 }
 
 /* ---- evaluating */
@@ -479,6 +508,36 @@ static uint64_t f_binary(unsigned code, uint64_t a, uint64_t b)
 	}
 }
 
+static int use_variable(const struct ax_trace *t, const struct ax_op *op, uint64_t *cell)
+{
+	if (op->code == OP_SETV)
+		return t->set(t->ctx, op->index, *cell);
+	if (op->code == OP_TRACEV)
+		return t->variable(t->ctx, op->index);
+	return t->get(t->ctx, op->index, cell);
+}
+
+/* cell: the top; those with two arguments have been popped, and their second is above it. */
+static int trace(const struct ax_env *env, const struct ax_op *op, uint64_t *cell, struct err *err)
+{
+	const struct ax_trace *t = env->trace;
+	int r;
+
+	if (!t)
+		return err_set(err, -ENODATA, "%s in bytecode at %u: no trace experiment runs",
+			       defs[op->code].name, op->at);
+	switch (op->code) {
+	case OP_TRACE: r = t->memory(t->ctx, cell[1], cell[2]); break;
+	case OP_TRACENZ: r = t->string(t->ctx, cell[1], cell[2]); break;
+	case OP_TRACE_QUICK:
+	case OP_TRACE16: r = t->memory(t->ctx, *cell, op->value); break;
+	default: r = use_variable(t, op, cell); break;
+	}
+	if (r < 0 && err && !err->code)
+		return err_set(err, r, "%s failed (bytecode at %u)", defs[op->code].name, op->at);
+	return r;
+}
+
 int ax_eval(const struct ax *ax, const struct ax_env *env, uint64_t *ret, struct err *err)
 {
 	/* flow() proved that cells 1..AX_STACK_MAX suffice; top at cells[0]: empty. */
@@ -522,6 +581,13 @@ int ax_eval(const struct ax *ax, const struct ax_env *env, uint64_t *ret, struct
 		case OP_REG: r = fetch(env, op, ++top, err); break;
 		case OP_DUP: top[1] = top[0], top++; break;
 		case OP_POP: top--; break;
+		case OP_TRACE:
+		case OP_TRACENZ: top -= 2, r = trace(env, op, top, err); break;
+		case OP_GETV: r = trace(env, op, ++top, err); break;
+		case OP_TRACEV:
+		case OP_SETV:
+		case OP_TRACE_QUICK:
+		case OP_TRACE16: r = trace(env, op, top, err); break;
 		case OP_SWAP: swapped = top[0], top[0] = top[-1], top[-1] = swapped; break;
 		case OP_PICK: top[1] = top[-(ptrdiff_t)op->n], top++; break;
 		case OP_ROT:

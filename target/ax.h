@@ -23,6 +23,23 @@ enum {
 
 struct ax;
 
+/* What an expression may contain beyond what every condition may. */
+enum ax_allowed {
+	AX_PLAIN = 0,
+	AX_VARIABLES = 1, /* getv, setv */
+	AX_COLLECTS = 2,  /* trace, trace_quick, trace16, tracenz, tracev */
+};
+
+/* Where trace state variables are and what is collected goes. All return 0 or -errno, which ends the evaluation. */
+struct ax_trace {
+	int (*get)(void *ctx, unsigned variable, uint64_t *ret);
+	int (*set)(void *ctx, unsigned variable, uint64_t value);
+	int (*memory)(void *ctx, uint64_t addr, uint64_t len);
+	int (*string)(void *ctx, uint64_t addr, uint64_t max); /* up to its NUL, or max bytes */
+	int (*variable)(void *ctx, unsigned variable);
+	void *ctx;
+};
+
 /* Bytecode's register number to ours (enum x86_reg), or -1 when there is none. */
 typedef int (*ax_reg_map)(void *ctx, unsigned number);
 
@@ -33,10 +50,14 @@ struct ax_env {
 	void             *ctx;
 	const struct mem *mem;
 	struct buf       *out;   /* printf; NULL: not wanted */
+	const struct ax_trace *trace; /* NULL: an expression that needs it fails with -ENODATA */
 };
 
 /* -EINVAL with a sentence; -ENOMEM. */
 int ax_compile(const uint8_t *code, size_t len, ax_reg_map map, void *map_ctx, struct ax **ret, struct err *err);
+/* allowed: of enum ax_allowed */
+int ax_compile_allowing(unsigned allowed, const uint8_t *code, size_t len, ax_reg_map map, void *map_ctx, struct ax **ret,
+			struct err *err);
 void ax_free(struct ax *ax);
 /* The same instructions with the same operands; never of two that print. */
 bool ax_equal(const struct ax *a, const struct ax *b);

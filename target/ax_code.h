@@ -8,6 +8,8 @@
 #ifndef STOPGO_TARGET_AX_CODE_H
 #define STOPGO_TARGET_AX_CODE_H
 
+#include <stdbool.h>
+
 #include "target/ax.h"
 
 /* Opcodes, "Debugging with GDB", Bytecode Descriptions. */
@@ -22,7 +24,9 @@ enum {
 	OP_LSH,
 	OP_RSH_SIGNED,
 	OP_RSH_UNSIGNED,
-	OP_LOG_NOT = 0x0e,
+	OP_TRACE,
+	OP_TRACE_QUICK,
+	OP_LOG_NOT,
 	OP_BIT_AND,
 	OP_BIT_OR,
 	OP_BIT_XOR,
@@ -47,6 +51,11 @@ enum {
 	OP_POP,
 	OP_ZERO_EXT,
 	OP_SWAP,
+	OP_GETV,
+	OP_SETV,
+	OP_TRACEV,
+	OP_TRACENZ,
+	OP_TRACE16,
 	OP_PICK = 0x32,
 	OP_ROT,
 	OP_PRINTF,
@@ -70,9 +79,15 @@ struct ax_op {
 	uint8_t code;
 	uint8_t n;      /* bits of ext, index of pick, arguments of printf */
 	uint16_t at;    /* offset in the bytecode, for messages */
-	uint32_t index; /* jump target, register (ours), format */
+	uint32_t index; /* jump target, register (ours), variable, format */
 	uint64_t value;
 };
+
+/* It needs more than registers and memory: trace state variables, or a place for what it collects. */
+static inline bool ax_op_is_tracing(const struct ax_op *op)
+{
+	return op->code == OP_TRACE || op->code == OP_TRACE_QUICK || (op->code >= OP_GETV && op->code <= OP_TRACE16);
+}
 
 /* Every constant is OP_CONST64. */
 struct ax {

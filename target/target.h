@@ -39,6 +39,7 @@
 struct target;
 struct tracer;
 struct ax;
+struct ax_trace;
 
 enum point_kind {
 	POINT_SW,      /* int3 */
@@ -172,6 +173,9 @@ struct target_run_ops {
 	int (*catch_syscalls)(struct target *t, const long *numbers, ssize_t count);
 	/* Started by us, as against attached: decides what becomes of it when the server ends. */
 	bool (*launched)(struct target *t);
+	/* The thread goes on instruction by instruction, whatever it was asked to do, and tracer.stepped hears of each until it says
+	 * that this will do. Also from within tracer.hit. NULL: cannot be done. */
+	int (*tell_steps)(struct target *t, pid_t tid);
 };
 
 struct target_point_ops {
@@ -310,6 +314,9 @@ struct tracer {
 	/* Hears of each hit of the client's breakpoints and of numbered points, once, while other threads run. NULL: all are events. */
 	enum hit_answer (*hit)(void *ctx, const struct point_hit *h);
 	void   *hit_ctx;
+	/* A thread of tell_steps() is past one more instruction; other threads run. Registers and memory can be read. False: this will do. */
+	bool  (*stepped)(void *ctx, struct target *t, pid_t tid);
+	const struct ax_trace *trace; /* variables in conditions and commands; NULL: there are none */
 	void (*console)(void *ctx, const char *text, size_t len);  /* what breakpoint commands print; NULL: dropped */
 	void  *console_ctx;
 };

@@ -37,7 +37,10 @@ static int read_reg(void *ctx, unsigned reg, uint64_t *ret)
 bool task_hit_counts(struct task *task, struct ax *const *conditions, size_t count)
 {
 	struct mem mem = target_mem(&task->proc->base);
-	struct ax_env env = { .reg = read_reg, .ctx = task, .mem = &mem };
+	struct ax_env env = { .reg = read_reg,
+			      .ctx = task,
+			      .mem = &mem,
+			      .trace = task->proc->live->base.trace };
 
 	if (!count)
 		return true;
@@ -61,7 +64,9 @@ static void run_commands(struct task *task, struct ax *const *commands, size_t c
 	struct mem mem = target_mem(&task->proc->base);
 	_cleanup_buf_ struct buf out;
 	buf_init(&out, AX_PRINT_MAX);
-	struct ax_env env = { .reg = read_reg, .ctx = task, .mem = &mem, .out = &out };
+	struct ax_env env = {
+		.reg = read_reg, .ctx = task, .mem = &mem, .out = &out, .trace = tr->trace
+	};
 
 	for (size_t i = 0; i < count; i++) {
 		struct err err = { 0 };
@@ -199,6 +204,8 @@ void task_debug_reg_hit(struct task *task, bool stepped)
 						: NULL;
 		struct user_regs_struct *gp;
 		if (!point || hit_reported(task, POINT_HW, point) || task_gp(task, &gp) < 0) {
+			if (stepped)
+				task_tell_step(task);
 			live_event(task, stop);
 			return;
 		}

@@ -226,7 +226,7 @@ static bool must_be_stepped(struct task *task, const struct over_plan *plan,
 			    const struct user_regs_struct *gp)
 {
 	/* A step is over when the instruction is done, and a signal that waits is delivered then. */
-	if (task->how.action != RESUME_CONT || task->deferred)
+	if (task->how.action != RESUME_CONT || task->tells_steps || task->deferred)
 		return true;
 	/* A call in several instructions is begun anew when a trap comes between them, and would trap again. */
 	return plan->insn.is & INSN_CALL &&
@@ -317,6 +317,7 @@ bool over_start(struct task *task, int signo)
 	}
 	struct over_plan *plan = plan_of(p, point);
 	if (plan && emulate(task, plan, gp)) {
+		task_tell_step(task);
 		if (!emulated_enough(task, gp))
 			return false;
 		if (signo)
@@ -339,7 +340,8 @@ bool over_start_unwanted(struct task *task, int signo)
 	struct proc *p = task->proc;
 	struct user_regs_struct *gp;
 
-	if (signo || task->deferred || task->in_kernel || task->how.action != RESUME_STEP ||
+	if (signo || task->deferred || task->in_kernel || task->tells_steps ||
+	    task->how.action != RESUME_STEP ||
 	    p->live->resumed_count != 1 || p->live->running || task_gp(task, &gp) < 0)
 		return false;
 	struct swpoint *point = swpoints_find(&p->space->sw, gp->rip);

@@ -419,7 +419,7 @@ void task_restart(struct task *task, int signo)
 	if (signo || !holds_signals(task))
 		signo = task_deferred(task, signo);
 	task->how.signo = signo;
-	task->stepping = task->how.action != RESUME_CONT;
+	task->stepping = task->how.action != RESUME_CONT || task->tells_steps;
 	task->leaving_kernel = task->stepping && task->at_exec;
 	task_start(task,
 		   task->stepping              ? START_STEP
@@ -481,10 +481,19 @@ void live_release(struct live *live, bool hidden_only)
 	}
 }
 
+void task_tell_step(struct task *task)
+{
+	struct tracer *tr = &task->proc->live->base;
+
+	if (task->tells_steps)
+		task->tells_steps = tr->stepped && tr->stepped(tr->hit_ctx, &task->proc->base, task->tid);
+}
+
 void task_stepped(struct task *task)
 {
 	struct user_regs_struct *gp;
 
+	task_tell_step(task);
 	switch (task->how.action) {
 	case RESUME_CONT: task_go(task); return; /* the step was our own affair */
 	case RESUME_RANGE:
@@ -791,6 +800,15 @@ static int run_send_signal(struct target *t, int signo)
 	return proc_of(t)->gone ? -ESRCH : kill(t->pid, signo) < 0 ? -errno : 0;
 }
 
+static int run_tell_steps(struct target *t, pid_t tid)
+{
+	struct task *task = proc_task(proc_of(t), tid);
+	if (!task)
+		return -ESRCH;
+	task->tells_steps = true;
+	return 0;
+}
+
 const struct target_run_ops live_run_ops = {
 	.resume = run_resume,
 	.interrupt = run_interrupt,
@@ -800,4 +818,5 @@ const struct target_run_ops live_run_ops = {
 	.detach = live_detach,
 	.catch_syscalls = run_catch_syscalls,
 	.launched = run_launched,
+	.tell_steps = run_tell_steps,
 };

@@ -95,6 +95,7 @@ struct task {
 	bool stop_taken; /* it ran on behalf of us in a job-control stop, which it is to go back to */
 	bool at_exec; /* ... of execve: the first step of a new program shall execute something */
 	bool leaving_kernel; /* that first step is under way */
+	bool tells_steps;    /* tracer.stepped is to hear of each instruction */
 	bool vforking;       /* waits in the kernel for its vfork child */
 	bool gp_valid, gp_dirty;
 	bool gp_early; /* fetched since it stopped, before it was known why */
@@ -396,6 +397,8 @@ bool task_wants_syscalls(const struct task *task);
 void live_start_put_off(struct live *live);
 /* A hardware step has ended: done, or on with the range. */
 void task_stepped(struct task *task);
+/* An instruction is done, by a step or without one: who wanted to hear of it does. */
+void task_tell_step(struct task *task);
 void task_restart_step(struct task *task);
 void task_syscall_stop(struct task *task);
 /* Puts the signal it stopped with aside until it next starts. */

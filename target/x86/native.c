@@ -322,11 +322,13 @@ static const char *heights_of(const struct ax *ax, int *heights, unsigned *ret_c
 	memset(heights, 0, (ax->count + 1) * sizeof(*heights));
 	for (size_t i = 0; i < ax->count; i++) {
 		const struct ax_op *op = &ax->ops[i];
-		int after = height_after(op, heights[i]);
 		if (op->code == OP_PRINTF)
 			return "the condition prints";
 		if (op->code >= OP_F_ADD)
 			return "the condition computes with floating point";
+		if (ax_op_is_tracing(op))
+			return "the condition uses trace state variables";
+		int after = height_after(op, heights[i]);
 		if (op->code == OP_GOTO || op->code == OP_IF_GOTO) {
 			if (op->index <= i)
 				return no_loop;

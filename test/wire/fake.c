@@ -367,7 +367,7 @@ static void remove_all_op(struct target *t)
 static const struct target_write_ops write_ops = { mem_write_op, gp_write, xstate_write,
 						   siginfo_write };
 static const struct target_run_ops run_ops = { resume_op, interrupt_op, send_op,  last_stop,
-					       kill_op,   detach_op,    catch_op, launched_op };
+					       kill_op,   detach_op,    catch_op, launched_op, NULL };
 static const struct target_point_ops point_ops = {
 	.insert = insert_op,
 	.remove = remove_op,
