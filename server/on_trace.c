@@ -663,7 +663,7 @@ static bool take_wanted(struct args *a, struct wanted *ret)
 	}
 	if (args_accept_text(a, "tdp:")) {
 		ret->by = BY_POINT;
-		ret->start = take_number(a);
+		ret->start = args_hex_u64(a);
 		return complete(a);
 	}
 	bool inside = args_accept_text(a, "range:"),

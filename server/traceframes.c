@@ -255,12 +255,13 @@ size_t traceframe_read(const struct traceframe *frame, uint64_t addr, uint8_t *i
 bool traceframe_variable(const struct traceframe *frame, unsigned variable, uint64_t *ret)
 {
 	struct traceblock block;
+	bool found = false;
 
 	for (size_t at = 0; traceframe_next_block(frame, &at, &block);) {
 		if (block.kind == TRACEBLOCK_VARIABLE && block.variable == variable) {
 			*ret = block.value;
-			return true;
+			found = true;
 		}
 	}
-	return false;
+	return found;
 }

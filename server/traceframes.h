@@ -86,6 +86,7 @@ bool traceframe_next_block(const struct traceframe *frame, size_t *at, struct tr
 const uint8_t *traceframe_registers(const struct traceframe *frame);
 /* As much of the front as was collected; 0: not even the first byte. */
 size_t traceframe_read(const struct traceframe *frame, uint64_t addr, uint8_t *into, size_t len);
+/* As it was collected last: an expression may have set it in between. */
 bool traceframe_variable(const struct traceframe *frame, unsigned variable, uint64_t *ret);
 
 #endif

@@ -28,12 +28,39 @@ static int map_register(void *ctx _unused_, unsigned number)
 	return number < 60 ? (int)number : -1;
 }
 
+static int get_variable(void *ctx _unused_, unsigned variable, uint64_t *ret)
+{
+	*ret = variable;
+	return 0;
+}
+
+static int set_variable(void *ctx _unused_, unsigned variable _unused_, uint64_t value _unused_)
+{
+	return 0;
+}
+
+static int collect(void *ctx _unused_, uint64_t addr, uint64_t len)
+{
+	return addr == len ? -ENOSPC : 0;
+}
+
+static int collect_variable(void *ctx _unused_, unsigned variable _unused_)
+{
+	return 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static const struct ax_trace trace = { .get = get_variable,
+					       .set = set_variable,
+					       .memory = collect,
+					       .string = collect,
+					       .variable = collect_variable };
 	static const struct mem mem = { .read = read_memory };
 	struct ax *ax = NULL;
 	struct err err = { 0 };
-	int r = ax_compile(data, size, map_register, NULL, &ax, &err);
+	int r = ax_compile_allowing(AX_VARIABLES | AX_COLLECTS, data, size, map_register, NULL, &ax,
+				    &err);
 	if (r < 0) {
 		if (r != -EINVAL || !err.text[0])
 			abort();
@@ -41,10 +68,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	_cleanup_buf_ struct buf out;
 	buf_init(&out, 1 << 20);
-	struct ax_env env = { .reg = read_register, .mem = &mem, .out = &out };
+	struct ax_env env = { .reg = read_register, .mem = &mem, .out = &out, .trace = &trace };
 	uint64_t value;
 	r = ax_eval(ax, &env, &value, &err);
-	if (r != 0 && r != -EDOM && r != -EFAULT && r != -ELOOP)
+	if (r != 0 && r != -EDOM && r != -EFAULT && r != -ELOOP && r != -ENOSPC)
 		abort();
 	if (out.len > AX_PRINT_MAX || buf_error(&out))
 		abort();

@@ -4,10 +4,13 @@
  * The input is lines. One is a packet's body, with \xNN for bytes that a line cannot hold; two begin otherwise:
  *   ^C                an interrupt
  *   !KIND TID NUMBER  an event of a thread: KIND is a number of enum stop_kind
+ *   !t TID ADDR       a thread runs into a tracepoint
+ *   !s TID 0          ... and is past another instruction
  * The session is left with everything it made; leaks and reads outside are the sanitizers' to find. What would change files or
  * load libraries on this machine is not sent.
  */
 #include "../wire/fake.c"
+#include "server/tracepoints.h"
 
 #include <fcntl.h>
 
@@ -61,10 +64,29 @@ static void happen(struct fake *f, const uint8_t *line, size_t len)
 		fake_event(f, tid, &stop);
 }
 
+static void trace(struct fake *f, struct session *s, const uint8_t *line, size_t len)
+{
+	unsigned long long addr;
+	char text[64];
+	int tid;
+
+	snprintf(text, sizeof(text), "%.*s", (int)MIN(len, sizeof(text) - 1), (const char *)line);
+	if (!f->first || !s->tracer || sscanf(text + 2, "%d %llx", &tid, &addr) != 2)
+		return;
+	struct point_hit hit = { .target = &f->first->base, .tid = tid, .kind = POINT_SW, .addr = addr, .number = TRACEPOINTS_NUMBER };
+	if (text[1] == 's')
+		(void)s->tracer->stepped(s->tracer->hit_ctx, hit.target, tid);
+	else
+		(void)s->tracer->hit(s->tracer->hit_ctx, &hit);
+}
+
 static void one_line(struct fake *f, struct session *s, const uint8_t *line, size_t len)
 {
 	if (len >= 2 && !memcmp(line, "^C", 2)) {
 		session_interrupt(s);
+	} else if (len > 2 && line[0] == '!' && (line[1] == 't' || line[1] == 's')) {
+		trace(f, s, line, len);
+		session_events(s);
 	} else if (len > 1 && line[0] == '!' && line[1] >= '0' && line[1] <= '9') {
 		happen(f, line, len);
 		session_events(s);

@@ -51,14 +51,19 @@ static size_t from_hex(const char *text, uint8_t *into)
 	return len;
 }
 
-static int compile(const char *hex, struct ax **ret, struct err *err)
+static int compile_allowing(unsigned allowed, const char *hex, struct ax **ret, struct err *err)
 {
 	uint8_t code[4096];
 	size_t len = from_hex(hex, code);
 	/* Exactly as large as the expression, so that a sanitizer sees a byte read behind it. */
 	_cleanup_free_ uint8_t *exact = malloc(len ? len : 1);
 	memcpy(exact, code, len);
-	return ax_compile(exact, len, map_register, NULL, ret, err);
+	return ax_compile_allowing(allowed, exact, len, map_register, NULL, ret, err);
+}
+
+static int compile(const char *hex, struct ax **ret, struct err *err)
+{
+	return compile_allowing(AX_PLAIN, hex, ret, err);
 }
 
 static int run(const char *hex, uint64_t *ret)
@@ -81,14 +86,19 @@ static uint64_t value_of(const char *hex)
 	return value;
 }
 
-static void refuse(const char *hex, const char *why)
+static void refuse_allowing(unsigned allowed, const char *hex, const char *why)
 {
 	struct ax *ax = NULL;
 	struct err err = { 0 };
-	assert_int_equal(compile(hex, &ax, &err), -EINVAL);
+	assert_int_equal(compile_allowing(allowed, hex, &ax, &err), -EINVAL);
 	assert_null(ax);
 	if (!strstr(err.text, why))
 		fail_msg("%s: '%s' does not say '%s'", hex, err.text, why);
+}
+
+static void refuse(const char *hex, const char *why)
+{
+	refuse_allowing(AX_PLAIN, hex, why);
 }
 
 static void poke(uint64_t addr, uint64_t value, size_t size)
@@ -433,6 +443,11 @@ static void refuses_what_it_cannot_promise(void **state _unused_)
 	refuse("2c 0001 27", "trace state variables");
 	refuse("2d 0001 27", "trace state variables");
 
+	refuse_allowing(AX_COLLECTS, "2d 0001 27", "trace state variables");
+	refuse_allowing(AX_VARIABLES, "2e 0001 27", "trace data");
+	refuse_allowing(AX_COLLECTS | AX_VARIABLES, "2d 0001 27", "needs 1 values");
+	refuse_allowing(AX_COLLECTS, "22 01 0c 27", "needs 2 values");
+
 	uint8_t deep[300];
 	struct ax *ax = NULL;
 	for (size_t i = 0; i < 2 * (AX_STACK_MAX + 1); i += 2)
@@ -458,6 +473,104 @@ static uint64_t now_ns(void)
 	struct timespec t;
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* --- trace experiments: what is collected is written down, "M10010,4 V2" --- */
+
+static struct buf collected;
+static uint64_t variables[4];
+
+static int get_variable(void *ctx _unused_, unsigned variable, uint64_t *ret)
+{
+	*ret = variable < ARRAY_SIZE(variables) ? variables[variable] : 0;
+	return 0;
+}
+
+static int set_variable(void *ctx _unused_, unsigned variable, uint64_t value)
+{
+	if (variable < ARRAY_SIZE(variables))
+		variables[variable] = value;
+	return 0;
+}
+
+static int collect_memory(void *ctx _unused_, uint64_t addr, uint64_t len)
+{
+	buf_printf(&collected, "M%" PRIx64 ",%" PRIx64 " ", addr, len);
+	return addr == 0xbad ? -ENOSPC : 0;
+}
+
+static int collect_string(void *ctx _unused_, uint64_t addr, uint64_t max)
+{
+	buf_printf(&collected, "S%" PRIx64 ",%" PRIx64 " ", addr, max);
+	return 0;
+}
+
+static int collect_variable(void *ctx _unused_, unsigned variable)
+{
+	buf_printf(&collected, "V%u=%" PRIx64 " ", variable, variables[variable & 3]);
+	return 0;
+}
+
+static int trace(const char *hex, uint64_t *ret)
+{
+	static const struct ax_trace to = { get_variable,   set_variable,     collect_memory,
+					    collect_string, collect_variable, NULL };
+	struct ax_env with = env;
+	struct ax *ax = NULL;
+	struct err err = { 0 };
+
+	with.trace = &to;
+	buf_reset(&collected);
+	if (compile_allowing(AX_VARIABLES | AX_COLLECTS, hex, &ax, &err) < 0)
+		fail_msg("%s: %s", hex, err.text);
+	int r = ax_eval(ax, &with, ret, &err);
+	ax_free(ax);
+	assert_true(r == 0 || err.text[0]);
+	return r;
+}
+
+static void collects(const char *hex, const char *what)
+{
+	uint64_t value;
+	assert_int_equal(trace(hex, &value), 0);
+	assert_string_equal(buf_cstr(&collected), what);
+}
+
+/* As gdb 13 sends it for `collect glob, str, *p, $tv` and `teval $tv = $tv + 1`. */
+static void collects_what_gdb_asks_for(void **state _unused_)
+{
+	uint64_t value;
+
+	buf_init(&collected, 4096);
+	registers[X86_RBP] = 0x10040;
+	poke(0x10010, 0x10100, 8);
+	variables[2] = 5;
+	collects("26 0006 22 10 02 22 04 0c 27", "M10050,4 ");
+	collects("25 0000000000010010 22 18 0c 27", "M10010,18 ");
+	collects("26 0006 22 d0 16 08 02 0d 08 1a 23 00c8 2f 27", "M10010,8 S10100,c8 ");
+	collects("26 0006 30 0200 29 27", "M10040,200 ");
+	collects("2c 0002 2e 0002 29 27", "V2=5 ");
+	assert_int_equal(trace("2c 0002 22 01 02 16 40 2d 0002 27", &value), 0);
+	assert_int_equal(value, 6);
+	assert_int_equal(variables[2], 6);
+	assert_int_equal(trace("2c 0100 27", &value), 0);
+	assert_int_equal(value, 0);
+	/* what has no room ends the evaluation */
+	assert_int_equal(trace("23 0bad 0d 08 0d 04 29 27", &value), -ENOSPC);
+	assert_string_equal(buf_cstr(&collected), "Mbad,8 ");
+	buf_fini(&collected);
+}
+
+static void variables_need_an_experiment(void **state _unused_)
+{
+	struct ax *ax = NULL;
+	uint64_t value;
+	struct err err = { 0 };
+
+	assert_int_equal(compile_allowing(AX_VARIABLES, "2c 0001 27", &ax, &err), 0);
+	assert_int_equal(ax_eval(ax, &env, &value, &err), -ENODATA);
+	assert_non_null(strstr(err.text, "no trace experiment"));
+	ax_free(ax);
 }
 
 /* Not a benchmark: a bound far above what is measured (12 ns), so that only a change of kind fails.
@@ -495,6 +608,8 @@ int main(void)
 		cmocka_unit_test(computes_in_64_bits),
 		cmocka_unit_test(faults_are_errors),
 		cmocka_unit_test(refuses_what_it_cannot_promise),
+		cmocka_unit_test(collects_what_gdb_asks_for),
+		cmocka_unit_test(variables_need_an_experiment),
 		cmocka_unit_test(a_condition_takes_nanoseconds),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -352,6 +352,8 @@ static int remove_op(struct target *t, const struct point *what)
 		return -EOPNOTSUPP;
 	if (!at)
 		return -ENOENT;
+	if (what->number) /* the server's own: which the client's are its packets say */
+		DID(p->fake, "remove %d %llx; ", (int)what->kind, (unsigned long long)what->addr);
 	free_expressions(at);
 	*at = p->points[--p->point_count];
 	return 0;
