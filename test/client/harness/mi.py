@@ -53,6 +53,9 @@ def _results(text, at):
 
 
 def _result(text, at):
+    word = re.compile(r"[\w-]+").match(text, at)
+    if word and text[word.end():word.end() + 1] != "=":     # "=traceframe-changed,end" has no value
+        return word.group(), True, word.end()
     equals = text.index("=", at)
     value, end = _value(text, equals + 1)
     return text[at:equals], value, end
