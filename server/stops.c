@@ -201,6 +201,18 @@ void stops_put(struct session *s, struct inferior *inf, pid_t tid, const struct 
 	put_stop(s, inf, tid, threadview_id_of(inf->view, tid), stop, b);
 }
 
+static bool is_birth(const struct stop *stop)
+{
+	switch (stop->kind) {
+	case STOP_FORK:
+	case STOP_VFORK:
+	case STOP_VFORK_DONE:
+	case STOP_CLONE:
+	case STOP_EXEC: return true;
+	default: return false;
+	}
+}
+
 void stops_put_state(struct session *s, struct inferior *inf, int64_t id, struct buf *b)
 {
 	const struct target_run_ops *run = inf->target->ops->run;
@@ -215,10 +227,12 @@ void stops_put_state(struct session *s, struct inferior *inf, int64_t id, struct
 	}
 	if (tid && run && run->last_stop(inf->target, tid, &stop) < 0)
 		stop = (struct stop){ 0 };
-	if (inf->fresh) /* it was started, which is no event: told of an exec, gdb follows it and resumes */
+	/* Births are no state: told of one that it followed before, or of the exec of a program just started, gdb follows it again. */
+	bool plain = inf->fresh || is_birth(&stop);
+	if (plain)
 		stop = (struct stop){ 0 };
 	struct stop_reply sr = stops_describe(inf, id, &stop, note && note->stop_asked);
-	if (inf->fresh)
+	if (plain)
 		sr.signal = SIGNALS_TRAP;
 	put_stopped(s, inf, id, &sr, b);
 }

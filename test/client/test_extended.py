@@ -247,6 +247,25 @@ def test_reconnect_to_a_running_server(extended, new_gdb, programs):
     again.kill()
 
 
+@pytest.mark.peer_fails("it ends when gdb connects again")
+def test_reconnect_after_a_fork_that_was_followed(extended, programs):
+    """The child is dead by then: nobody is told of it a second time."""
+    gdb, server = extended(programs.c("forks"))
+    gdb.cli("set follow-fork-mode child")
+    gdb.cli("set detach-on-fork off")
+    gdb.cli("set args fork")
+    gdb.break_at("in_child")
+    gdb.cli("run")
+    gdb.expect_breakpoint_stop("in_child")
+    parent = int(process.status(gdb.pid(), "PPid"))
+    gdb.cli("kill")
+    gdb.disconnect()
+    gdb.cli("inferior 1")
+    gdb.connect(server, extended=True)
+    assert gdb.pid() == parent
+    gdb.cli("kill")
+
+
 def test_wrapper_and_launch_with_multi(serve, new_gdb, programs):
     """--multi with a program: there from the start, and another can be run after its end."""
     program = programs.c("environ")
