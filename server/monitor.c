@@ -284,6 +284,8 @@ static const struct {
 	  "[--log "
 	  "FILE]",
 	  "Print calls with arguments and results as they happen, without a stop", monitor_trace },
+	{ "traced", "", "Print what traces have printed while the client took no text (non-stop)",
+	  monitor_traced },
 	{ "breakpoints", "", "List breakpoints, the client's and the server's, with their hits",
 	  monitor_breakpoints },
 	{ "delete", " N|all", "Delete a breakpoint, watchpoint or trace of the server's own",

@@ -316,6 +316,19 @@ bool monitor_trace(struct session *s, char *rest)
 	if (!want.trace)
 		return failed(s, &err, -ENOMEM);
 	add(s, inf, &want);
+	if (s->non_stop && !how.log)
+		session_printf(
+			s,
+			"in non-stop the console takes no text by itself: 'monitor traced' shows "
+			"the lines\n");
+	return true;
+}
+
+bool monitor_traced(struct session *s, char *rest)
+{
+	if (word(&rest))
+		return session_usage(s, "monitor traced");
+	session_tell_kept(s);
 	return true;
 }
 

@@ -12,6 +12,7 @@ struct session;
 bool monitor_break(struct session *s, char *rest);
 bool monitor_watch(struct session *s, char *rest);
 bool monitor_trace(struct session *s, char *rest);
+bool monitor_traced(struct session *s, char *rest);
 bool monitor_breakpoints(struct session *s, char *rest);
 bool monitor_delete(struct session *s, char *rest);
 bool monitor_hits(struct session *s, char *rest);

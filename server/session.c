@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { REPLY_MAX = 64 * 1024 * 1024, SCRATCH_MAX = 1024 * 1024 };
+enum { REPLY_MAX = 64 * 1024 * 1024, SCRATCH_MAX = 1024 * 1024, KEPT_MAX = 1024 * 1024 };
 
 static void console(void *ctx, const char *text, size_t len)
 {
@@ -42,6 +42,7 @@ struct session *session_new(struct server *srv, struct conn *conn)
 	hostio_init(&s->hostio);
 	buf_init(&s->reply, REPLY_MAX);
 	buf_init(&s->scratch, SCRATCH_MAX);
+	buf_init(&s->kept, KEPT_MAX);
 	buf_init(&s->xfer.data, SESSION_OBJECT_MAX);
 	if (s->tracer) {
 		s->tracer->console = console;
@@ -76,6 +77,7 @@ void session_free(struct session *s)
 	hostio_fini(&s->hostio);
 	buf_fini(&s->reply);
 	buf_fini(&s->scratch);
+	buf_fini(&s->kept);
 	buf_fini(&s->xfer.data);
 	free(s);
 }
@@ -256,6 +258,36 @@ void session_console(struct session *s, const char *text, size_t len)
 		text += n;
 		len -= n;
 	}
+}
+
+void session_trace(struct session *s, const char *line, size_t len)
+{
+	if (s->running && !s->non_stop) {
+		session_console(s, line, len);
+		return;
+	}
+	/*
+	 * In non-stop an O packet answers a monitor command and is nowhere else: gdb would take it for the answer to what it has just
+	 * asked. gdbserver prints on its own output.
+	 */
+	fwrite(line, 1, len, stdout);
+	fflush(stdout);
+	if (s->kept.len + len > KEPT_MAX || buf_error(&s->kept))
+		s->kept_lost++;
+	else
+		buf_put(&s->kept, line, len);
+}
+
+void session_tell_kept(struct session *s)
+{
+	session_console(s, (const char *)s->kept.data, s->kept.len);
+	if (s->kept_lost)
+		session_printf(s, "(%llu lines more were not kept)\n",
+			       (unsigned long long)s->kept_lost);
+	else if (!s->kept.len)
+		session_printf(s, "nothing was traced that was not shown at once\n");
+	buf_reset(&s->kept);
+	s->kept_lost = 0;
 }
 
 void session_printf(struct session *s, const char *fmt, ...)

@@ -98,6 +98,8 @@ struct session {
 	struct xfer_snapshot xfer;
 	struct hostio hostio;
 	bool wants_symbols; /* in the middle of a qSymbol exchange */
+	struct buf kept;    /* lines for the console that came while the client took none */
+	uint64_t kept_lost; /* how many there was no room for */
 
 	int64_t trace_frame;          /* QTFrame: registers and memory are read from it; -1: from the process */
 	bool trace_steps;             /* QTDP: the actions that come are for the steps */
@@ -163,6 +165,10 @@ void session_output(struct session *s, const char *text, size_t len);
 /* Prints on the client's console, at once; only while it waits for the reply of qRcmd or a stop reply. */
 void session_console(struct session *s, const char *text, size_t len);
 void session_printf(struct session *s, const char *fmt, ...) _printf_(2, 3);
+/* For the console, now or, if the client takes no text now, when session_tell_kept() is called. */
+void session_trace(struct session *s, const char *line, size_t len);
+/* What was kept; the rest of it is how many lines were lost. */
+void session_tell_kept(struct session *s);
 /* What a monitor command takes, as an error. Returns true: the command was known. */
 bool session_usage(struct session *s, const char *usage);
 

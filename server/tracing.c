@@ -250,15 +250,10 @@ static void print(struct session *s, const struct tracepoint *t, const struct bu
 {
 	const char *text = (const char *)line->data;
 
-	if (t->fd >= 0) {
+	if (t->fd >= 0)
 		(void)!write(t->fd, text, line->len);
-	} else if (s->running && !s->non_stop) {
-		session_console(s, text, line->len);
-	} else {
-		/* A client in non-stop mode takes no text unless it asks for something. */
-		fwrite(text, 1, line->len, stdout);
-		fflush(stdout);
-	}
+	else
+		session_trace(s, text, line->len);
 }
 
 /* False: this line is one too many in this second. */

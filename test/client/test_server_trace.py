@@ -83,3 +83,73 @@ def test_go_while_stacks_move(session, programs):
         deepest = max(depth, deepest)
         assert depth >= 0
     assert depth == 0 and deepest == 201 and "left without" not in said
+
+
+def test_non_stop(serve, new_gdb, programs):
+    """No packet comes that gdb has not asked for: the lines wait for `monitor traced`, and are in the server's output."""
+    program = programs.c("basic")
+    server = serve.launch(program)
+    gdb = new_gdb(program, non_stop=True, mi_async=True)
+    gdb.connect(server)
+    gdb.run_to("main")
+    assert "monitor traced" in gdb.monitor("trace depth")
+    gdb.break_at("swap")
+    gdb.cont()
+    gdb.expect_breakpoint_stop("swap")
+    said = gdb.monitor("traced")
+    assert said.count("> thread") == said.count("< thread") == 6 and "depth(n = 5)" in said
+    assert "nothing was traced" in gdb.monitor("traced")
+    gdb.kill()
+    gdb.close()
+    server.out.find(r"depth\(n = 5\)")
+
+
+# --- beside Delve ---
+
+def leaf_calls_of_delve(dlv, program):
+    """What Delve's own backend counts of main.leaf until the third goroutine begins; then where `% 4` stops."""
+    d = dlv("exec", program, backend="native", args=["grow", "4"])
+    work = d.call("CreateBreakpoint", Breakpoint={"functionName": "main.work", "HitCond": "== 3"})["Breakpoint"]
+    leaf = d.call("CreateBreakpoint", Breakpoint={"functionName": "main.leaf", "HitCond": "> 1000000"})["Breakpoint"]
+    d.command("continue")
+    seen = d.call("GetBreakpoint", Id=leaf["id"])["Breakpoint"]
+    counts = sorted(seen["hitCount"].values())
+    total = seen["totalHitCount"]
+    d.clear(work)
+    d.clear(leaf)
+    d.call("CreateBreakpoint", Breakpoint={"functionName": "main.leaf", "HitCond": "% 4", "Cond": "n != 2"})
+    values = []
+    for _ in range(3):
+        d.command("continue")
+        values.append(int(d.eval("n")))
+    return total, counts, values
+
+
+def leaf_calls_of_ours(session, program):
+    gdb, _ = session(program, "grow", "4")
+    gdb.cli("set language c")
+    work = re.search(r"Breakpoint (\d+)", gdb.monitor("break main.work hits == 3")).group(1)
+    leaf = re.search(r"Breakpoint (\d+)", gdb.monitor("break main.leaf hits > 1000000")).group(1)
+    gdb.cont()
+    gdb.expect_stop(signal="SIGTRAP")
+    listed = gdb.monitor("breakpoints")
+    row = re.search(rf"^{leaf} +break +(\d+) .*?hits by goroutine:([^\n]*)", listed, re.M | re.S)
+    counts = sorted(int(n) for n in re.findall(r"\d+: (\d+)", row.group(2)))
+    gdb.monitor(f"delete {work}")
+    gdb.monitor(f"delete {leaf}")
+    gdb.monitor("break main.leaf if n != 2 hits % 4")
+    values = []
+    for _ in range(3):
+        gdb.cont()
+        gdb.expect_stop(signal="SIGTRAP")
+        values.append(gdb.value("n"))
+    gdb.kill()
+    return int(row.group(1)), counts, values
+
+
+@pytest.mark.gdbs("gdb13")
+def test_hits_as_delve_counts_them(dlv, session):
+    """`break`, `condition` and `condition -hitcount` on the same program: in all, by goroutine, and the same calls stop."""
+    program = dlv.go("gosteps", flags=("-gcflags=all=-N -l",), tag="-delve")
+    theirs, ours = leaf_calls_of_delve(dlv, program), leaf_calls_of_ours(session, program)
+    assert theirs == ours and ours[0] == 14 and ours[1] == [7, 7]
