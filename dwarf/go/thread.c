@@ -240,6 +240,21 @@ enum go_duty go_thread_duty(struct go_model *m, const struct go_thread *thread,
 
 /* ---- signal frames ---- */
 
+/*
+ * The handler that preempts makes it look as if the goroutine had called asyncPreempt (pushCall in runtime/signal_amd64.go): it puts
+ * pc below sp, moves sp, then sets pc. Between the last two sp is that of a call which has not been made. In no other state is
+ * the word at sp the address of the instruction that comes next.
+ */
+static void undo_half_a_call(struct go_model *m, struct go_regs *r)
+{
+	uint64_t top;
+
+	if (!model_in_text(m, r->pc) || mem_read_u64(m->mem, r->sp, &top) < 0 || top != r->pc)
+		return;
+	r->sp += sizeof(top);
+	r->gregs[GREG_SP] = r->sp;
+}
+
 bool signal_frame_read(struct go_model *m, uint64_t ucontext, struct go_regs *ret)
 {
 	uint64_t gregs[GO_GREGS + 1];
@@ -256,6 +271,7 @@ bool signal_frame_read(struct go_model *m, uint64_t ucontext, struct go_regs *re
 		.gregs_addr = ucontext + UC_GREGS,
 	};
 	memcpy(ret->gregs, gregs, sizeof(ret->gregs));
+	undo_half_a_call(m, ret);
 	return true;
 }
 

@@ -358,6 +358,16 @@ static void signal_handlers(void **state _unused_)
 	assert_frame(&f[2], "main.main", line_of("main.main") + 1);
 	assert_frame(&f[4], "runtime.goexit", line_of("runtime.goexit"));
 
+	/* The handler makes it look like a call: pc is pushed, sp has moved, pc has not. */
+	tiny_poke(&tiny, tiny_stack(0) - 208, tiny_func("main.main") + 40);
+	at = in_handler(tiny_func("main.main") + 40, tiny_stack(0) - 208);
+	t = look(o.m, &at, &regs);
+	assert_int_equal(regs.sp, tiny_stack(0) - 200);
+	assert_int_equal(regs.gregs[15], tiny_stack(0) - 200);
+	assert_int_equal(go_unwind_thread(o.m, &t, &at, f, 16, &n), GO_UNWIND_DONE);
+	assert_int_equal(n, 5);
+	assert_frame(&f[4], "runtime.goexit", line_of("runtime.goexit"));
+
 	/* It interrupted the scheduler, which worked for the goroutine. */
 	tiny_set_g(&tiny, 0, "sched.pc", tiny_func("main.main") + 20);
 	tiny_set_g(&tiny, 0, "sched.sp", tiny_stack(0) - 200);

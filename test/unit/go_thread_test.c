@@ -191,10 +191,12 @@ static void check_under_load(const char *path)
 	assert_true(t.duties[GO_DUTY_SYSMON] <= t.stops && t.duties[GO_DUTY_SYSMON] >= t.stops / 2);
 	assert_true(t.duties[GO_DUTY_IDLE] > 0);
 	if (is_cgo(path)) {
-		assert_true(t.where[GO_WHERE_C] >= t.stops);
-		assert_true(t.where[GO_WHERE_NOT_GO] >= t.stops);
+		/* As sysmon. */
+		assert_true(t.where[GO_WHERE_C] >= t.stops / 2);
+		assert_true(t.where[GO_WHERE_NOT_GO] >= t.stops / 2);
 		if (go_model_minor(m) >= 21)
-			assert_int_equal(t.where[GO_WHERE_EXTRA], t.stops);
+			assert_true(t.where[GO_WHERE_EXTRA] <= t.stops &&
+				    t.where[GO_WHERE_EXTRA] >= t.stops / 2);
 	}
 	go_model_free(m);
 	live_end(&p);
@@ -369,7 +371,7 @@ static void step_through(const char *path)
 
 static void every_instruction_has_a_stack(void **state _unused_)
 {
-	/* Long, and once in some thousand signals a frame interrupted in its first instructions is not unwound yet. */
+	/* Long. */
 	if (!getenv("STOPGO_GO_FULL"))
 		skip();
 	for (size_t i = 0; i < live_n_paths; i++)
