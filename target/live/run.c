@@ -298,10 +298,13 @@ static bool put_off(struct task *task)
 	return true;
 }
 
+/* Any of them first: who steps in place has the others wait, and always the same would. */
 void live_start_put_off(struct live *live)
 {
 	while (live->put_off_len) {
-		struct task *task = live->put_off[--live->put_off_len];
+		size_t at = (size_t)rand_r(&live->seed) % live->put_off_len;
+		struct task *task = live->put_off[at];
+		live->put_off[at] = live->put_off[--live->put_off_len];
 		task->put_off = false;
 		task_go(task);
 	}
@@ -445,6 +448,12 @@ void task_go(struct task *task)
 		live_queue(task);
 		return;
 	}
+	/* It stands, as it is to: started, it might wait for long until it is asked to again. */
+	if (task->interrupt_wanted && task->how.action == RESUME_CONT &&
+	    task->over.kind == OVER_NONE && task->pstop != PSTOP_GROUP) {
+		live_event(task, (struct stop){ .kind = STOP_INTERRUPT });
+		return;
+	}
 	/* It stays in its job-control stop until SIGCONT, or until its client has it run. */
 	if (task->pstop == PSTOP_GROUP && !task->defies_stop) {
 		(void)task_flush(task);
@@ -474,8 +483,9 @@ void live_release(struct live *live, bool hidden_only)
 		for (size_t i = 0; (!hidden_only || p->hidden) && i < p->count; i++)
 			tids[len++] = p->tasks[i]->tid;
 	}
+	size_t first = len ? (size_t)rand_r(&live->seed) % len : 0;
 	for (size_t i = 0; i < len; i++) {
-		struct task *task = task_find(live, tids[i]);
+		struct task *task = task_find(live, tids[(first + i) % len]);
 		if (task && !task->marked && !task->queued)
 			task_go(task);
 	}
@@ -719,9 +729,11 @@ void live_stop_all(struct tracer *tr)
 	live->kept_back = false;
 }
 
+/* It runs, or waits for somebody's step in place. */
 static bool can_be_interrupted(const struct task *task)
 {
-	return task && task->state == TASK_RUNNING && !task->has_pending;
+	return task && !task->has_pending &&
+	       (task->state == TASK_RUNNING || (task->state == TASK_STOPPED && task->resumed));
 }
 
 /* The leader if it is alive, for others come and go. */
@@ -743,7 +755,7 @@ static void interrupt_task(struct task *task, bool any)
 {
 	task->interrupt_any = any && (task->interrupt_any || !task->interrupt_wanted);
 	task->interrupt_wanted = true;
-	if (!task->interrupt_sent) {
+	if (!task->interrupt_sent && task->state == TASK_RUNNING) {
 		task->interrupt_sent = true;
 		(void)pt_interrupt(task->tid); /* ESRCH: another stop, or its end, is under way */
 	}
@@ -763,8 +775,6 @@ static int run_interrupt(struct target *t, pid_t tid)
 		return -ESRCH;
 	if (can_be_interrupted(task))
 		interrupt_task(task, !tid);
-	else if (task->resumed && task->state == TASK_STOPPED && !task->has_pending)
-		task->interrupt_wanted = true; /* it waits for somebody's step in place */
 	return 0;
 }
 
