@@ -67,11 +67,23 @@ static bool is_go_library(struct inferior *inf, uint64_t addr)
 	return is_go;
 }
 
+/* Restartable sequences (rseq(2)): the kernel begins one anew by where the pc is, which in a stub is elsewhere. */
+static bool has_sequences(struct inferior *inf, uint64_t addr)
+{
+	_cleanup_(image_freep) struct image *img = NULL;
+	struct mem_region region;
+
+	return inf->target->ops->region_at(inf->target, addr, &region) < 0 ||
+	       image_open(region.name, &img, NULL) < 0 || image_section(img, "__rseq_cs");
+}
+
 /* A goroutine's stack may end just below the stack pointer, where another's begins. */
 static const char *refuses_patch(struct target *t, uint64_t addr)
 {
 	struct inferior *inf = inferior_of(t);
 
+	if (has_sequences(inf, addr))
+		return "its file has restartable sequences, or cannot be read";
 	if (!inferior_is_go(inf))
 		return is_go_library(inf, addr)
 			       ? "it is in a library written in Go, or in one that cannot be read"
@@ -87,6 +99,25 @@ static const char *refuses_patch(struct target *t, uint64_t addr)
 	return go_func_has_room(gview_model(gv), &func, addr)
 		       ? NULL
 		       : "nothing is known of how much is left of the stack there";
+}
+
+/* Go's heap, stacks of goroutines in it, which the runtime never unmaps. It begins there on amd64 (runtime/malloc.go: arenaHints). */
+static bool lasting(struct target *t, uint64_t *ret_start, uint64_t *ret_end)
+{
+	enum { REGIONS_MAX = 64 };
+	const uint64_t begin = UINT64_C(0xc000000000);
+	struct mem_region region;
+	uint64_t at = begin;
+
+	for (int i = 0; inferior_is_go(inferior_of(t)) && i < REGIONS_MAX; i++) {
+		if (t->ops->region_at(t, at, &region) < 0 || !region.mapped || !region.read ||
+		    !region.write || region.shared || region.name[0] == '/')
+			break;
+		at = region.end;
+	}
+	*ret_start = begin;
+	*ret_end = at;
+	return at > begin;
 }
 
 struct inferior *inferiors_add(struct inferiors *all, struct target *t)
@@ -106,6 +137,7 @@ struct inferior *inferiors_add(struct inferiors *all, struct target *t)
 	inf->attached = !inf->fresh;
 	t->user = inf;
 	t->refuses_patch = refuses_patch;
+	t->lasting = lasting;
 
 	/* In order of arrival: the first is the one to begin with. */
 	struct inferior **at = &all->first;

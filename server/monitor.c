@@ -315,7 +315,7 @@ static const struct {
 	  "Show a goroutine's stack at addresses that stay when it moves (default on)",
 	  monitor_set_stable_stacks },
 	{ "set fast-conditions", " <on|off>",
-	  "Compile conditions of breakpoints that are often false into the program (default off)",
+	  "Compile conditions of breakpoints that are often false into the program (default on)",
 	  set_fast_conditions },
 	{ "show fast-conditions", " ADDR",
 	  "Whether the condition of the breakpoint at ADDR is compiled, if not why, and how often "

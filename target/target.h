@@ -225,6 +225,8 @@ struct target {
 	/* Asked before a condition is compiled into the program at addr, where it writes up to 400 bytes below the stack pointer: a
 	 * phrase why not, or NULL. Itself NULL: nothing speaks against it. */
 	const char              *(*refuses_patch)(struct target *t, uint64_t addr);
+	/* Memory of no file that stays mapped and readable until the process ends; false: none is known of. May be NULL. */
+	bool                     (*lasting)(struct target *t, uint64_t *ret_start, uint64_t *ret_end);
 };
 
 struct launch {
@@ -280,7 +282,7 @@ struct tracer_ops {
 	 * nobody said so. Linux numbers. */
 	void (*set_pass_signals)(struct tracer *tr, const sigset_t *set);
 	void (*set_program_signals)(struct tracer *tr, const sigset_t *set);
-	/* Conditions of breakpoints that are often false are compiled into the program, where that is safe; off at first. NULL: never. */
+	/* Conditions of breakpoints that are often false are compiled into the program, where that is safe; on at first. NULL: never. */
 	void (*set_fast_conditions)(struct tracer *tr, bool on);
 	/*
 	 * Everybody has stood still for a while: what is not as without us is put right until the next resume, as nobody could if the server

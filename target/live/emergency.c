@@ -63,6 +63,32 @@ static void restore_jump(const struct swpoint *p, int fd)
 	(void)!pwrite(fd, p->under, p->jump_len, (off_t)p->addr);
 }
 
+/*
+ * At once: int3s, into which nobody is to run from now on. A jump that is whole stays in until nobody runs beside it, but its stub
+ * traps no more.
+ */
+static void restore_traps(struct space *s)
+{
+	for (size_t i = 0; i < s->sw.count; i++) {
+		const struct swpoint *p = &s->sw.at[i];
+		bool int3 = p->inserted && byte_at(s->memfd, p->addr) == INT3;
+		if (int3 && p->jump_len)
+			restore_jump(p, s->memfd);
+		else if (int3)
+			(void)!pwrite(s->memfd, &p->orig, 1, (off_t)p->addr);
+	}
+	patch_disarm(s);
+}
+
+static bool has_jumps(const struct space *s)
+{
+	for (size_t i = 0; i < s->sw.count; i++) {
+		if (s->sw.at[i].inserted && s->sw.at[i].jump_len)
+			return true;
+	}
+	return false;
+}
+
 static void restore_memory(const struct swpoints *sw, int fd)
 {
 	for (size_t i = 0; i < sw->count; i++) {
@@ -283,9 +309,44 @@ static uint64_t now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
+static bool is_ours(const struct proc *p)
+{
+	return !p->launched && p->space;
+}
+
+/* Stopped, or on its way. */
+static bool stands(struct task *task)
+{
+	struct user_regs_struct gp;
+
+	if (task->state == TASK_GONE || task->state == TASK_ZOMBIE ||
+	    pt_get_gp(task->tid, &gp) == 0)
+		return true;
+	if (task->state == TASK_STOPPED && !task->away)
+		task->state = TASK_RUNNING; /* just restarted */
+	return pt_interrupt(task->tid) == -ESRCH && kill(task->tid, 0) < 0;
+}
+
+static bool everybody_stands(struct live *live)
+{
+	bool all = true;
+
+	for (struct proc *p = live->procs; p; p = p->next) {
+		for (size_t i = 0; is_ours(p) && has_jumps(p->space) && i < p->count; i++)
+			all &= stands(p->tasks[i]);
+	}
+	return all;
+}
+
 static void leave_within(struct live *live, unsigned patience_ms)
 {
 	uint64_t start = now_ms();
+	while (!everybody_stands(live) && now_ms() - start < patience_ms / 2)
+		nanosleep(&(struct timespec){ .tv_nsec = 500000 }, NULL);
+	for (struct proc *p = live->procs; p; p = p->next) {
+		if (p->space)
+			restore_memory(&p->space->sw, p->space->memfd);
+	}
 	while (!try_leave_all(live) && now_ms() - start < patience_ms)
 		nanosleep(&(struct timespec){ .tv_nsec = 500000 }, NULL);
 }
@@ -299,7 +360,7 @@ void live_emergency(unsigned patience_ms)
 	the_live = NULL;
 	for (struct proc *p = live->procs; p; p = p->next) {
 		if (p->space)
-			restore_memory(&p->space->sw, p->space->memfd);
+			restore_traps(p->space);
 	}
 	/* One that does not stop in time (a vfork parent) has no int3 left to run into, and the kernel lets go of it when we are gone. */
 	leave_within(live, patience_ms);
@@ -347,10 +408,11 @@ void live_emergency_inherit(unsigned patience_ms)
 	if (!live)
 		return;
 	for (struct proc *p = live->procs; p; p = p->next) {
-		if (p->launched || !p->space)
+		if (!p->space)
 			continue;
-		p->space->memfd = open_memory_of(p);
-		restore_memory(&p->space->sw, p->space->memfd);
+		/* What was launched has died with us; the numbers of descriptors are used anew. */
+		p->space->memfd = p->launched ? -1 : open_memory_of(p);
+		restore_traps(p->space);
 	}
 	for (struct proc *p = live->procs; p; p = p->next) {
 		for (size_t i = 0; !p->launched && p->space && i < p->count; i++)

@@ -104,8 +104,8 @@ static bool hit_reported(struct task *task, enum point_kind kind, struct swpoint
 	return task_hit_told(task, kind, addr, 0, done) == HIT_STOP;
 }
 
-/* The first of the numbered points here that wants the hit told; 0: none does. One may want to be attended to. */
-static unsigned numbered_hit(struct task *task, uint64_t at, bool *ret_attend)
+/* The first of the numbered points here that wants the hit told; 0: none does. One may want to be attended to. Any: conditions true. */
+static unsigned numbered_hit(struct task *task, uint64_t at, bool *ret_attend, bool *ret_any)
 {
 	enum { NUMBERS_MAX = 64 };
 	const struct swpoint *point = swpoints_find(&task->proc->space->sw, at);
@@ -117,6 +117,7 @@ static unsigned numbered_hit(struct task *task, uint64_t at, bool *ret_attend)
 		if (task_hit_counts(task, one->conditions, one->condition_count))
 			numbers[n++] = one->number;
 	}
+	*ret_any = n;
 	for (size_t i = 0; i < n; i++) {
 		enum hit_answer answer = task_hit_told(task, POINT_SW, at, numbers[i], false);
 		*ret_attend |= answer == HIT_ATTEND;
@@ -160,10 +161,16 @@ void task_int3_hit(struct task *task)
 	bool trap = point->orig == INT3;
 	uint64_t passed = point->passed;
 	bool asked = point->wanted && !p->hidden && hit_reported(task, POINT_SW, point);
-	bool attend = false;
-	unsigned number = point->number_count && !p->hidden ? numbered_hit(task, at, &attend) : 0;
-	if (point->passed != passed && !internal && !point->number_count)
+	bool attend = false, any = false;
+	unsigned number =
+		point->number_count && !p->hidden ? numbered_hit(task, at, &attend, &any) : 0;
+	/* Whoever was told may have taken it out. */
+	point = swpoints_find(&p->space->sw, at);
+	if (point && !any && !p->hidden && (!point->wanted || point->passed != passed) &&
+	    patch_decided_by_conditions(point)) {
+		point->passed += !point->wanted;
 		patch_note_false(task, point);
+	}
 	if (!internal && !asked && !number && !attend) {
 		/* Below it is a trap of the program's own: it was taken with ours. */
 		if (trap) {
@@ -187,8 +194,8 @@ void task_judge_quietly(struct task *task, uint64_t addr)
 {
 	struct swpoint *point = swpoints_find(&task->proc->space->sw, addr);
 
-	if (!point || !point->wanted || point->internal || task->proc->hidden ||
-	    task_hit_counts(task, point->conditions, point->condition_count))
+	if (!point || !point->wanted || point->internal || point->number_count ||
+	    task->proc->hidden || task_hit_counts(task, point->conditions, point->condition_count))
 		return;
 	point->passed++;
 	task_pass_point(task, addr);

@@ -300,6 +300,7 @@ struct tracer *live_tracer_new(struct err *err)
 		return NULL;
 	}
 	live->stat_fd = -1;
+	live->fast = true;
 	live->base.ops = &tracer_ops;
 	live->seed = (unsigned)time(NULL);
 	sigemptyset(&live->pass);

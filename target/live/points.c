@@ -90,7 +90,7 @@ void space_sync(struct space *s)
 		if (want && p->patch)
 			patch_put_in(s, p);
 		if (!swpoint_needed(p)) {
-			patch_keep(p);
+			patch_keep(s, p);
 			swpoints_drop(&s->sw, p);
 		} else {
 			i++;
@@ -130,12 +130,21 @@ static bool same_conditions(const struct swpoint *p, const struct point *want)
 	return true;
 }
 
+static void think_anew(struct swpoint *p)
+{
+	p->falses = p->tries = 0;
+	p->why = NULL;
+	p->why_holds = false;
+}
+
 /* False: no memory; they are freed. */
 static bool take_expressions(struct swpoint *p, struct point *want)
 {
 	if (want->number) {
-		if (swpoint_add_number(p, want->number, want->conditions, want->condition_count))
+		if (swpoint_add_number(p, want->number, want->conditions, want->condition_count)) {
+			think_anew(p);
 			return true;
+		}
 		free_expressions(want);
 		return false;
 	}
@@ -148,9 +157,7 @@ static bool take_expressions(struct swpoint *p, struct point *want)
 	}
 	if (!same_conditions(p, want)) {
 		p->passed = 0;
-		p->falses = 0;
-		p->why = NULL;
-		p->why_holds = false;
+		think_anew(p);
 	}
 	swpoint_forget(p);
 	p->wanted = true;
@@ -173,7 +180,7 @@ static int insert_sw(struct proc *proc, struct point *want, struct err *err)
 	}
 	if (p->inserted)
 		(void)check_still_in(proc, p);
-	patch_disturbed(s, p->addr, 1, p, "another breakpoint is in the way of the jump");
+	patch_disturbed(s, p->addr, 1, p, "another breakpoint is in the way of the jump", false);
 	if (want->internal)
 		patch_demote(s, p);
 	if (!p->inserted && s->lifted) {
@@ -185,6 +192,11 @@ static int insert_sw(struct proc *proc, struct point *want, struct err *err)
 		return err_set(err, -EFAULT,
 			       "cannot write a breakpoint at %#" PRIx64 ": nothing is mapped there",
 			       want->addr);
+	}
+	/* What was counted was counted for other conditions. */
+	if (p->patch && !want->number && !want->internal && !same_conditions(p, want)) {
+		patch_demote(s, p);
+		patch_keep(s, p);
 	}
 	if (!take_expressions(p, want)) {
 		s->sw.changed = true;
@@ -338,6 +350,8 @@ static int remove_point(struct target *t, const struct point *gone)
 		       : gone->internal ? !point->internal
 					: !point->wanted))
 		return -ENOENT;
+	int r = check_still_in(p, point);
+	bool held = point->jump_len && patch_quieten(p);
 	/* What a client's point is asked is kept as long as it is in memory: it may be put in again. */
 	if (gone->number)
 		swpoint_drop_number(point, numbered);
@@ -345,9 +359,11 @@ static int remove_point(struct target *t, const struct point *gone)
 		swpoint_forget_internal(point);
 	else
 		point->wanted = false;
-	int r = check_still_in(p, point);
+	if (swpoint_needed(point)) {
+		think_anew(point);
+		patch_find_kept(p->space, point);
+	}
 	p->space->sw.changed = true;
-	bool held = point->jump_len && patch_quieten(p);
 	if (held) {
 		space_sync(p->space);
 		live_release(p->live, false);
@@ -402,11 +418,14 @@ static int way(struct target *t, uint64_t addr, struct point_way *ret)
 	bool was = point && point->inserted && point->condition_count;
 	if (!was && (!point || !swpoint_needed(point)))
 		return -ENOENT;
-	*ret = (struct point_way){ .how = point->jump_len ? "compiled into the program" : "traps",
-				   .why = point->jump_len || !point->why ? "" : point->why,
+	/* What is out while everybody stands still for long comes back as it was. */
+	bool compiled = point->jump_len ||
+			(point->patch && !point->inserted && !point->why && p->live->fast);
+	*ret = (struct point_way){ .how = compiled ? "compiled into the program" : "traps",
+				   .why = compiled || !point->why ? "" : point->why,
 				   .past = over_way(point),
 				   .passed = patch_passed(p->space, point) };
-	if (!point->jump_len && point->condition_count && !p->live->fast)
+	if (!compiled && point->condition_count && !p->live->fast)
 		ret->why = "fast-conditions is off";
 	return 0;
 }

@@ -96,28 +96,15 @@ bool proc_catches(pid_t pid, int signo)
 	return caught && strtoull(caught + 7, NULL, 16) >> (signo - 1) & 1;
 }
 
-int proc_signals_of(pid_t pid, pid_t tid, struct proc_signals *ret)
+int proc_is_filtered(pid_t pid, pid_t tid)
 {
-	char path[64], line[256];
-	unsigned seen = 0;
-
+	char path[64], text[8192];
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", pid, tid);
-	FILE *file = fopen(path, "re");
-	if (!file)
-		return -errno;
-	*ret = (struct proc_signals){ 0 };
-	while (fgets(line, sizeof(line), file)) {
-		unsigned long set = 0;
-		int mode = 0;
-		if (sscanf(line, "SigBlk: %lx", &set) == 1)
-			ret->blocked = set, seen++;
-		else if (sscanf(line, "SigIgn: %lx", &set) == 1)
-			ret->ignored = set, seen++;
-		else if (sscanf(line, "Seccomp: %d", &mode) == 1)
-			ret->filtered = mode != 0;
-	}
-	fclose(file);
-	return seen == 2 ? 0 : -ENODATA;
+	ssize_t n = read_file(path, text, sizeof(text));
+	if (n < 0)
+		return (int)n;
+	const char *mode = strstr(text, "\nSeccomp:");
+	return mode && strtol(mode + 9, NULL, 10) != 0;
 }
 
 int live_thread_info(struct target *t, pid_t tid, struct thread_info *ret)
@@ -224,37 +211,54 @@ static bool parse_region(const char *line, struct mem_region *ret)
 	return true;
 }
 
-int live_region_at(struct target *t, uint64_t addr, struct mem_region *ret)
+int live_each_region(struct proc *p, bool (*fn)(void *ctx, const struct mem_region *region),
+		     void *ctx)
 {
 	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/maps", proc_face(proc_of(t)));
+	snprintf(path, sizeof(path), "/proc/%d/maps", proc_face(p));
 	FILE *maps = fopen(path, "re");
 	if (!maps)
 		return -errno;
 
-	uint64_t hole = 0;
 	_cleanup_free_ char *line = NULL;
 	size_t size = 0;
-	int r = 0;
-	while (getline(&line, &size, maps) > 0) {
+	bool goes_on = true;
+	while (goes_on && getline(&line, &size, maps) > 0) {
 		struct mem_region region;
-		if (!parse_region(line, &region))
-			continue;
-		if (addr < region.start) {
-			*ret = (struct mem_region){ .start = hole, .end = region.start };
-			goto out;
-		}
-		if (addr < region.end) {
-			*ret = region;
-			goto out;
-		}
-		hole = region.end;
+		if (parse_region(line, &region))
+			goes_on = fn(ctx, &region);
 	}
-	if (ferror(maps))
-		r = -EIO;
-	else
-		*ret = (struct mem_region){ .start = hole, .end = 0 };
-out:
+	int r = ferror(maps) ? -EIO : 0;
 	fclose(maps);
+	return r;
+}
+
+struct look {
+	uint64_t addr;
+	struct mem_region
+		found; /* start: the end of the last one below addr, until there is one at or above it */
+	bool done;
+};
+
+static bool look_for(void *ctx, const struct mem_region *region)
+{
+	struct look *look = ctx;
+
+	if (look->addr < region->start)
+		look->found.end = region->start;
+	else if (look->addr < region->end)
+		look->found = *region;
+	else
+		look->found.start = region->end;
+	look->done = look->addr < region->end;
+	return !look->done;
+}
+
+int live_region_at(struct target *t, uint64_t addr, struct mem_region *ret)
+{
+	struct look look = { .addr = addr };
+	int r = live_each_region(proc_of(t), look_for, &look);
+	if (r == 0)
+		*ret = look.found;
 	return r;
 }

@@ -40,13 +40,14 @@ struct swpoint {
 	size_t command_count;
 	struct ax **internal_conditions;
 	size_t internal_condition_count;
-	uint64_t passed;        /* hits of the client's that were judged false */
+	uint64_t passed;        /* hits that were judged false: of the client's, of the numbers' when there is none */
 	uint8_t jump_len;       /* inserted: it is a jump of this many bytes that is in memory, no int3 */
 	uint8_t jump[INSN_JUMP_MAX], under[INSN_JUMP_MAX];
 	struct patch *patch; /* conditions compiled into the program: patch.h */
 	const char *why;     /* the reason why there is none, or no jump at present */
 	bool why_holds;      /* ... for as long as the conditions do */
 	unsigned falses;     /* since that was last thought about */
+	uint8_t tries;       /* ... in vain */
 	struct swnumber *numbers; /* beside those */
 	size_t number_count;
 	struct over_plan *plan; /* how to step over it, once somebody had to */

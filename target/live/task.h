@@ -482,12 +482,11 @@ int live_thread_info(struct target *t, pid_t tid, struct thread_info *ret);
 int live_auxv_read(struct target *t, struct buf *out);
 int live_exe_path(struct target *t, char *into, size_t size);
 int live_region_at(struct target *t, uint64_t addr, struct mem_region *ret);
-/* What /proc/PID/task/TID/status says; sets as the kernel's: bit signo - 1. */
-struct proc_signals {
-	uint64_t blocked, ignored;
-	bool filtered; /* by seccomp */
-};
-int proc_signals_of(pid_t pid, pid_t tid, struct proc_signals *ret);
+/* Its system calls are, by seccomp; or -errno. */
+int proc_is_filtered(pid_t pid, pid_t tid);
+/* What is mapped, by address, until fn says false. */
+int live_each_region(struct proc *p, bool (*fn)(void *ctx, const struct mem_region *region),
+		     void *ctx);
 /* State letter of /proc/PID/task/TID/stat, 0 when there is none. */
 char proc_state(pid_t pid, pid_t tid);
 /* The task through which /proc shows the process's memory: a leader that has exited before the others shows nothing. */

@@ -1,5 +1,6 @@
 #include "target/x86/native.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -12,7 +13,8 @@
  *
  *   rsp -> cells, rdx, rcx, rax, flags, 128 bytes of red zone, what rsp was
  *
- * Jumps go forward only, so that an evaluation ends and so that one pass knows the height of the stack everywhere.
+ * Jumps go forward only, so that an evaluation ends and so that one pass knows the height of the stack everywhere. The check of an
+ * address is the one subroutine, at the end; it is jumped to, as a call would be seen on a shadow stack.
  */
 
 enum { RED_ZONE = 128, RAX = 0, RCX = 1, RDX = 2, RSP = 4, INT3 = 0xcc };
@@ -39,6 +41,9 @@ struct coder {
 	unsigned cells;
 	size_t truths[AX_STACK_MAX]; /* rel32s of jumps to where it is true */
 	size_t truth_count;
+	const struct native_memory *memory;
+	size_t checks[NATIVE_LOADS_MAX]; /* rel32s of jumps to the check of an address */
+	size_t check_count;
 	const char *why;
 };
 
@@ -237,8 +242,23 @@ static void rotate(struct coder *c, int height)
 	CODE(c, "\x48\x89\xc8");
 }
 
+/* The check of rax comes back to what rdx says, or does not. */
+static void check_address(struct coder *c)
+{
+	if (!c->memory)
+		return;
+	CODE(c, "\x48\x8d\x15\x05\0\0\0\xe9"); /* lea rdx, [rip + 5]; jmp */
+	if (c->check_count == NATIVE_LOADS_MAX)
+		c->why = "the condition reads too often";
+	else
+		c->checks[c->check_count++] = c->size;
+	word32(c, 0);
+}
+
 static bool plain(struct coder *c, const struct ax_op *op, int height, uint64_t point)
 {
+	if (op->code >= OP_REF8 && op->code <= OP_REF64)
+		check_address(c);
 	switch (op->code) {
 	case OP_LOG_NOT: CODE(c, "\x48\x85\xc0\x0f\x94\xc0\x0f\xb6\xc0"); break;
 	case OP_BIT_NOT: CODE(c, "\x48\xf7\xd0"); break;
@@ -460,6 +480,57 @@ static int displaced_copy(struct coder *c, const struct insn *displaced)
 	return 0;
 }
 
+/* jcc rel32 back to an earlier place. */
+static void jump_back(struct coder *c, unsigned cond, size_t to)
+{
+	byte(c, 0x0f);
+	byte(c, 0x80 | cond);
+	word32(c, to - (c->size + 4));
+}
+
+/*
+ * Eight bytes at rax, whatever is read of them, in the pages from rsp to where it was when the thread came: the frame lies in the
+ * first, and what is just below the program's rsp is stack in the last. All else must be in a span.
+ */
+static void check(struct coder *c)
+{
+	enum { BELOW_OR_EQUAL = 6, BELOW = 2, WORD = 8 };
+	unsigned frame = 8 * c->cells + 32 + RED_ZONE;
+
+	mark(c, SAVED_ALL, false);
+	size_t good = c->size;
+	CODE(c, "\xff\xe2"); /* jmp rdx */
+	for (size_t i = 0; i < c->check_count; i++)
+		land(c, c->checks[i]);
+	CODE(c, "\x48\x39\xe0\x72\x1e" /* cmp rax, rsp; jb: on with the spans */
+		"\x48\x8d\x8c\x24");   /* lea rcx, [rsp + frame - 1] */
+	word32(c, frame - 1);
+	CODE(c, "\x48\x81\xc9\xff\x0f\0\0" /* or rcx, 4095 */
+		"\x48\x29\xc1\x72\x0a"     /* sub rcx, rax; jb: on */
+		"\x48\x83\xf9\x07");       /* cmp rcx, 7 */
+	static_assert(WORD == 8, "as compared above");
+	jump_back(c, 3, good); /* jae */
+	for (size_t i = 0; i < c->memory->count; i++) {
+		uint64_t start = c->memory->spans[i].start, len = c->memory->spans[i].end - start;
+		if (len < WORD)
+			continue;
+		CODE(c, "\x48\xb9"); /* mov rcx, -start; add rcx, rax */
+		bytes(c, &(uint64_t){ -start }, 8);
+		CODE(c, "\x48\x01\xc1");
+		if (len <= INT32_MAX) {
+			CODE(c, "\x48\x81\xf9"); /* cmp rcx, the last place */
+			word32(c, len - WORD);
+			jump_back(c, BELOW_OR_EQUAL, good);
+		} else {
+			/* In pages, without the last. */
+			uint64_t pages = (len >> 12) - 1;
+			CODE(c, "\x48\xc1\xe9\x0c\x48\x81\xf9"); /* shr rcx, 12; cmp */
+			word32(c, pages < INT32_MAX ? pages : INT32_MAX);
+			jump_back(c, BELOW, good);
+		}
+	}
+}
+
 static int stub(struct coder *c, struct ax *const *conditions, size_t count,
 		const struct insn *displaced, uint64_t counter)
 {
@@ -476,6 +547,8 @@ static int stub(struct coder *c, struct ax *const *conditions, size_t count,
 	int r = displaced_copy(c, displaced);
 	if (r < 0)
 		return r;
+	if (c->check_count)
+		check(c);
 	for (size_t i = 0; i < c->truth_count; i++)
 		land(c, c->truths[i]);
 	restore(c, false);
@@ -485,11 +558,11 @@ static int stub(struct coder *c, struct ax *const *conditions, size_t count,
 }
 
 int native_make(struct ax *const *conditions, size_t count, const struct insn *displaced,
-		uint64_t point, uint64_t at, uint64_t counter, struct native *ret,
-		const char **ret_why)
+		const struct native_memory *memory, uint64_t point, uint64_t at, uint64_t counter,
+		struct native *ret, const char **ret_why)
 {
 	struct native n = { .at = at, .point = point };
-	struct coder c = { .n = &n };
+	struct coder c = { .n = &n, .memory = memory };
 	int r = 0;
 
 	if (!reaches(at, counter) || !reaches(at + NATIVE_CODE_MAX, counter)) {

@@ -9,7 +9,9 @@
  * taken out of it at any point: native_leave() says where it stands in the program.
  *
  * Below the red zone NATIVE_STACK_MAX bytes of the thread's stack are written.
- * Faults: a load that faults, a division by zero (which goes to the int3) and the int3 itself mean the same: judge the hit yourself.
+ * Loads:  what is read is checked to lie in memory that is certainly there: the page or two around the stack pointer, and what the
+ *         caller names (struct native_memory). Any other address goes to the int3, as a division by zero does, which means: judge
+ *         the hit yourself. A fault means the same.
  * Errors: -EOPNOTSUPP and a word why: what cannot be compiled, -ERANGE: the place is out of reach of the point or the counter.
  * Source: System V ABI, AMD64 supplement: 3.2.2 (red zone).
  */
@@ -22,10 +24,20 @@ enum {
 	NATIVE_CODE_MAX  = 1024,
 	NATIVE_CELLS_MAX = 24,
 	NATIVE_MARKS_MAX = 24,
+	NATIVE_SPANS_MAX = 6,
+	NATIVE_LOADS_MAX = 64,
 	NATIVE_STACK_MAX = 32 + 8 * NATIVE_CELLS_MAX,
 };
 
 struct ax;
+
+/* Memory that will be mapped and readable for as long as the stub is there. */
+struct native_memory {
+	struct native_span {
+		uint64_t start, end;
+	} spans[NATIVE_SPANS_MAX];
+	size_t count;
+};
 
 /* From here on this much is saved. */
 struct native_mark {
@@ -46,11 +58,11 @@ struct native {
 };
 
 /*
- * Makes the stub that is to run at at, in front of the instruction displaced from point. counter: 8 aligned bytes, one more for each
- * passing. ret_why: a phrase, on failure.
+ * Makes the stub that is to run at at, in front of the instruction displaced from point. memory: NULL: whatever is read is there.
+ * counter: 8 aligned bytes, one more for each passing. ret_why: a phrase, on failure.
  */
-int native_make(struct ax *const *conditions, size_t count, const struct insn *displaced, uint64_t point, uint64_t at,
-		uint64_t counter, struct native *ret, const char **ret_why);
+int native_make(struct ax *const *conditions, size_t count, const struct insn *displaced, const struct native_memory *memory,
+		uint64_t point, uint64_t at, uint64_t counter, struct native *ret, const char **ret_why);
 
 enum native_place {
 	NATIVE_ELSEWHERE,  /* not in the stub: nothing changed */

@@ -57,7 +57,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	if (!native_nop(&nop))
 		abort();
-	int r = native_make(&ax, 1, &nop, NATIVE_POINT, NATIVE_STUB_AT, NATIVE_COUNT_AT, &n, &why);
+	int r = native_make(&ax, 1, &nop, NULL, NATIVE_POINT, NATIVE_STUB_AT, NATIVE_COUNT_AT, &n,
+			    &why);
 	if (r < 0 && !why)
 		abort();
 	seed = size;

@@ -185,8 +185,8 @@ static void makes(struct ax *const *conditions, size_t count, const struct insn 
 		  struct native *ret)
 {
 	const char *why = "";
-	if (native_make(conditions, count, in, NATIVE_POINT, NATIVE_STUB_AT, NATIVE_COUNT_AT, ret,
-			&why) < 0)
+	if (native_make(conditions, count, in, NULL, NATIVE_POINT, NATIVE_STUB_AT, NATIVE_COUNT_AT,
+			ret, &why) < 0)
 		fail_msg("not compiled: %s", why);
 }
 
@@ -206,7 +206,7 @@ static void random_expressions_have_their_verdict(void **state _unused_)
 		struct ax *conditions[2] = { random_expression(), random_expression() };
 		size_t count = 1 + below(2);
 		const char *why = NULL;
-		int r = native_make(conditions, count, &nop, NATIVE_POINT, NATIVE_STUB_AT,
+		int r = native_make(conditions, count, &nop, NULL, NATIVE_POINT, NATIVE_STUB_AT,
 				    NATIVE_COUNT_AT, &n, &why);
 		if (r < 0 && strcmp(why, "the condition is too large") != 0)
 			fail_msg("%s (seed %#lx)", why, was);
@@ -248,6 +248,107 @@ static struct ax *expression(const uint8_t *code, size_t len)
 	return ax;
 }
 
+/* What is not known to be there is not read: no stub faults, and none says false that the evaluator does not. */
+static void reads_only_what_is_there(void **state _unused_)
+{
+	static struct native n;
+	static const struct native_memory known[] = {
+		{ .spans = { { NATIVE_DATA_AT, NATIVE_DATA_AT + 0x1000 } }, .count = 1 },
+		{ .spans = { { NATIVE_COUNT_AT, NATIVE_COUNT_AT + 4 },
+			     { NATIVE_DATA_AT + 8, NATIVE_DATA_AT + 0xff0 },
+			     { NATIVE_COUNT_AT, NATIVE_DATA_AT } },
+		  .count = 3 },
+		{ .count = 0 },
+	};
+	unsigned ends[4] = { 0 };
+	struct insn nop;
+
+	assert_true(native_nop(&nop));
+	for (int i = 0; i < 20000; i++) {
+		uint64_t was = seed;
+		struct ax *ax = random_expression();
+		const char *why = NULL;
+		int r = native_make(&ax, 1, &nop, &known[i % 3], NATIVE_POINT, NATIVE_STUB_AT,
+				    NATIVE_COUNT_AT, &n, &why);
+		for (int k = 0; r == 0 && k < 3; k++) {
+			native_random_regs(next_random);
+			if (k == 0) /* near the end of a page, and of the stack */
+				native_in.rsp =
+					NATIVE_STACK_AT + 0x1000 * (1 + below(2)) - 8 * below(40);
+			int expected = native_expected(&ax, 1);
+			enum native_end end = native_run(&n);
+			ends[end]++;
+			if (end == NATIVE_END_FAULT || (end == NATIVE_END_FALSE && expected))
+				fail_msg("ends with %s, the evaluator says %d (seed %#lx)",
+					 end_names[end], expected, was);
+			native_out.flags &= ~UINT64_C(0x10000);
+			assert_memory_equal(&native_in, &native_out, sizeof(native_in));
+		}
+		ax_free(ax);
+	}
+	print_message("%u false, %u trapped\n", ends[1], ends[2]);
+	assert_true(ends[1] > 2000 && ends[2] > 2000);
+}
+
+/* One load by a register: which addresses are read, which are left to others. */
+static void reads_the_stack_and_the_spans(void **state _unused_)
+{
+	/* *(long *)rdi & 0 */
+	static const uint8_t code[] = { 0x26, 0, X86_RDI, 0x1a, 0x22, 0, 0x0f, 0x27 };
+	static const struct native_memory memory = {
+		.spans = { { NATIVE_DATA_AT + 0x100, NATIVE_DATA_AT + 0x200 } }, .count = 1
+	};
+	static const struct native_memory large = {
+		.spans = { { NATIVE_DATA_AT, NATIVE_DATA_AT + (UINT64_C(1) << 33) } }, .count = 1
+	};
+	const uint64_t rsp = NATIVE_STACK_AT + 0x1ff0;
+	const struct {
+		uint64_t at;
+		bool is_read;
+	} cases[] = {
+		{ NATIVE_DATA_AT + 0xff, false },
+		{ NATIVE_DATA_AT + 0x100, true },
+		{ NATIVE_DATA_AT + 0x1f8, true },
+		{ NATIVE_DATA_AT + 0x1f9, false },
+		{ NATIVE_STACK_AT + 0x1ff8, true },
+		{ NATIVE_STACK_AT + 0x1ff9, false },
+		{ rsp, true },
+		{ rsp - 8, true },
+		{ rsp - 128, true },
+		{ rsp - 0x400, false },
+		{ NATIVE_STACK_AT + 0x2000, false },
+		{ 0, false },
+		{ UINT64_MAX, false },
+		{ UINT64_MAX - 7, false },
+		{ UINT64_C(1) << 63, false },
+	};
+	static struct native n;
+	struct insn nop;
+	const char *why = NULL;
+	struct ax *ax = expression(code, sizeof(code));
+
+	assert_true(native_nop(&nop));
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(native_make(&ax, 1, &nop, &memory, NATIVE_POINT, NATIVE_STUB_AT,
+					     NATIVE_COUNT_AT, &n, &why),
+				 0);
+		native_random_regs(next_random);
+		native_in.rsp = rsp;
+		native_in.rdi = cases[i].at;
+		enum native_end end = native_run(&n);
+		if (end != (cases[i].is_read ? NATIVE_END_FALSE : NATIVE_END_TRAP))
+			fail_msg("%#lx: ends with %s", cases[i].at, end_names[end]);
+	}
+	assert_int_equal(native_make(&ax, 1, &nop, &large, NATIVE_POINT, NATIVE_STUB_AT,
+				     NATIVE_COUNT_AT, &n, &why),
+			 0);
+	native_in.rdi = NATIVE_DATA_AT + 0x1000 - 8;
+	assert_int_equal(native_run(&n), NATIVE_END_FALSE);
+	native_in.rdi = NATIVE_DATA_AT - 1;
+	assert_int_equal(native_run(&n), NATIVE_END_TRAP);
+	ax_free(ax);
+}
+
 static void refuses_what_it_cannot_do(void **state _unused_)
 {
 	static const struct {
@@ -267,8 +368,8 @@ static void refuses_what_it_cannot_do(void **state _unused_)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct ax *ax = expression(cases[i].code, cases[i].len);
 		const char *why = NULL;
-		assert_true(native_make(&ax, 1, &nop, NATIVE_POINT, NATIVE_STUB_AT, NATIVE_COUNT_AT,
-					&n, &why) < 0);
+		assert_true(native_make(&ax, 1, &nop, NULL, NATIVE_POINT, NATIVE_STUB_AT,
+					NATIVE_COUNT_AT, &n, &why) < 0);
 		assert_non_null(strstr(why, cases[i].why));
 		ax_free(ax);
 	}
@@ -282,12 +383,12 @@ static void refuses_what_it_cannot_do(void **state _unused_)
 		struct insn in;
 		const char *why = NULL;
 		assert_int_equal(insn_decode(fixed[i], 3, &in), 0);
-		assert_true(native_make(&ax, 1, &in, NATIVE_POINT, NATIVE_STUB_AT, NATIVE_COUNT_AT,
-					&n, &why) < 0);
+		assert_true(native_make(&ax, 1, &in, NULL, NATIVE_POINT, NATIVE_STUB_AT,
+					NATIVE_COUNT_AT, &n, &why) < 0);
 		assert_non_null(why);
 	}
 	const char *why = NULL;
-	assert_int_equal(native_make(&ax, 1, &nop, NATIVE_POINT, NATIVE_STUB_AT,
+	assert_int_equal(native_make(&ax, 1, &nop, NULL, NATIVE_POINT, NATIVE_STUB_AT,
 				     NATIVE_STUB_AT + (UINT64_C(1) << 33), &n, &why),
 			 -ERANGE);
 	ax_free(ax);
@@ -361,6 +462,9 @@ static int step_through(pid_t pid, const struct native *n, const struct user_reg
 static void can_be_left_at_every_instruction(void **state _unused_)
 {
 	static struct native n;
+	static const struct native_memory known = {
+		.spans = { { NATIVE_DATA_AT, NATIVE_DATA_AT + 0x1000 } }, .count = 1
+	};
 	struct user_regs_struct clean;
 	unsigned ends[4] = { 0 };
 	struct insn nop;
@@ -379,8 +483,8 @@ static void can_be_left_at_every_instruction(void **state _unused_)
 	for (int i = 0; i < 400; i++) {
 		struct ax *ax = random_expression();
 		const char *why = NULL;
-		if (native_make(&ax, 1, &nop, NATIVE_POINT, NATIVE_STUB_AT, NATIVE_COUNT_AT, &n,
-				&why) == 0) {
+		if (native_make(&ax, 1, &nop, i % 2 ? &known : NULL, NATIVE_POINT, NATIVE_STUB_AT,
+				NATIVE_COUNT_AT, &n, &why) == 0) {
 			memcpy((void *)NATIVE_STUB_AT, n.code, n.size);
 			native_random_regs(next_random);
 			struct native_regs *in = &native_in;
@@ -445,6 +549,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(random_expressions_have_their_verdict),
+		cmocka_unit_test(reads_only_what_is_there),
+		cmocka_unit_test(reads_the_stack_and_the_spans),
 		cmocka_unit_test(refuses_what_it_cannot_do),
 		cmocka_unit_test(can_be_left_at_every_instruction),
 		cmocka_unit_test(says_how_fast_it_is),

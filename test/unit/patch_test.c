@@ -1,9 +1,11 @@
 /*
  * patch_test.c - conditions that run in the debuggee: every pass is counted, every hit that counts is a stop, nothing is left behind.
  */
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -25,9 +28,16 @@
 struct shared {
 	volatile unsigned long threads_up, go, done, rounds, stop, signals, odd;
 	volatile unsigned long sums[64];
+	/* by thread, of functions that count both the displaced instruction and the one behind it: sums is the first of the two */
+	volatile unsigned long behind[64], calls[64];
+	volatile unsigned long turns[64]; /* counted in a register */
 };
 
+/* In the program's own memory, so that conditions may read it, but seen by both sides of a fork. */
+static uint8_t shared_place[8192] __attribute__((aligned(4096)));
 static struct shared *shared;
+/* Memory that could be unmapped. */
+static volatile unsigned long *passing;
 static struct tracer *tr;
 
 /*
@@ -49,9 +59,19 @@ BEGINS_WITH(first_call, "call 2f\n	ret\n2:", "lock addq %rsi, (%rdi)");
 BEGINS_WITH(first_locked, "lock addq %rsi, (%rdi)", "nop");
 BEGINS_WITH(first_syscall, "mov $39, %eax\n	syscall", "lock addq %rsi, (%rdi)");
 
+/* The displaced instruction counts, and so does the one behind it: in sums and in behind. */
+BEGINS_WITH(counts_short, "add %rsi, (%rdi)", "add %rsi, 512(%rdi)");
+BEGINS_WITH(counts_long, ".byte 0x48, 0x83, 0x87\n	.long 0\n	.byte 1",
+	    "add %rsi, 512(%rdi)");
+BEGINS_WITH(counts_call, "call 2f\n	ret\n2:", "add %rsi, (%rdi)\n	add %rsi, 512(%rdi)");
+BEGINS_WITH(counts_vector,
+	    "paddq 1f(%rip), %xmm7\n	jmp 2f\n	.p2align 4\n1:	.quad 1, 1\n2:",
+	    "add %rsi, (%rdi)\n	add %rsi, 512(%rdi)");
+
 static void (*const functions[])(volatile unsigned long *, unsigned long) = {
-	first_long, first_nop5, first_four,   first_three,   first_push,
-	first_jump, first_call, first_locked, first_syscall,
+	first_long,  first_nop5,  first_four,    first_three,   first_push,
+	first_jump,  first_call,  first_locked,  first_syscall, counts_short,
+	counts_long, counts_call, counts_vector,
 };
 
 enum { FUNCTIONS = sizeof(functions) / sizeof(functions[0]) };
@@ -63,6 +83,7 @@ static void on_signal(int signo _unused_)
 
 static size_t worker_count;
 static int which;
+static bool one_processor, blocks_all;
 
 /* Rounds are asked for and done: between them nobody is on the way. */
 static void *work(void *arg)
@@ -76,8 +97,13 @@ static void *work(void *arg)
 			usleep(100);
 		}
 		seen = shared->go;
-		for (unsigned long i = 0; i < shared->rounds && !shared->stop; i++)
+		register unsigned long turns __asm__("rbx") = 0;
+		for (; turns < shared->rounds && !shared->stop; turns++) {
 			functions[which](&shared->sums[number], 1);
+			shared->calls[number]++;
+			__asm__ volatile("" : "+r"(turns));
+		}
+		shared->turns[number] += turns;
 		__atomic_add_fetch(&shared->done, 1, __ATOMIC_SEQ_CST);
 	}
 }
@@ -93,8 +119,19 @@ static pid_t start(size_t workers, int function)
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	signal(SIGUSR1, on_signal);
 	signal(SIGALRM, on_signal);
+	sigset_t all;
+	sigfillset(&all);
+	if (blocks_all)
+		sigprocmask(SIG_SETMASK, &all, NULL);
+	if (one_processor) {
+		cpu_set_t set;
+		CPU_ZERO(&set);
+		CPU_SET(0, &set);
+		sched_setaffinity(0, sizeof(set), &set);
+	}
 	pthread_t threads[64];
 	for (size_t i = 1; i < workers; i++)
 		pthread_create(&threads[i], NULL, work, (void *)i);
@@ -191,6 +228,12 @@ static struct point_way way(struct target *t, uint64_t addr)
 static bool is_compiled(const struct point_way *w)
 {
 	return strstr(w->how, "compiled");
+}
+
+static bool compiled_now(struct target *t, uint64_t addr)
+{
+	struct point_way w = way(t, addr);
+	return is_compiled(&w);
 }
 
 /* Stops everybody, whatever they say meanwhile. */
@@ -376,6 +419,139 @@ static void counts_exactly(void **state _unused_)
 	pass_signals(false);
 }
 
+static void settle_down(struct target *t, size_t workers)
+{
+	struct target_event ev;
+	shared->rounds = 0;
+	go_all(t, RESUME_CONT, 0);
+	for (double end = now_s() + 60; shared->done < workers && now_s() < end;)
+		(void)next_within(&ev, 5);
+	halt();
+	assert_int_equal(shared->done, workers);
+}
+
+/* All on one processor, halted as often as can be: no displaced instruction is executed twice or not at all, no pass counted twice. */
+static void never_twice(void **state _unused_)
+{
+	static const size_t threads[] = { 1, 3, 16 };
+	static const int kinds[] = { 9, 10, 11, 12 };
+	const char *how_long = getenv("PATCH_SECONDS");
+	double budget = how_long ? atof(how_long) : 0.15;
+	unsigned seed = (unsigned)time(NULL) ^ (unsigned)getpid();
+
+	print_message("seed %u\n", seed);
+	pass_signals(true);
+	for (size_t i = 0; i < 24; i++) {
+		int kind = kinds[i / 3 % 4];
+		uint64_t addr = (uint64_t)functions[kind];
+		size_t workers = threads[i % 3], halts = 0, compiled = 0;
+		struct target_event ev;
+		one_processor = i < 12;
+		pid_t pid = start(workers, kind);
+		struct target *t = attach(pid);
+		halt();
+		insert(t, addr, is_three, sizeof(is_three));
+		begin_rounds(UINT64_C(1) << 60);
+		for (double end = now_s() + budget; now_s() < end; halts++) {
+			go_all(t, RESUME_CONT, 0);
+			rain(pid, (size_t)rand_r(&seed) % 3);
+			if (tr->ops->next_event(tr, &ev))
+				fail_msg("an event of kind %d signal %d", ev.stop.kind,
+					 ev.stop.signo);
+			unsigned mode = (unsigned)rand_r(&seed) % 16;
+			if (mode == 0)
+				(void)next_within(&ev, 20);
+			else if (mode > 3)
+				usleep((unsigned)rand_r(&seed) % 300);
+			if (mode == 1 || mode == 2) {
+				tr->ops->set_fast_conditions(tr, mode == 2);
+				if (rand_r(&seed) % 2)
+					(void)next_within(&ev, 1);
+			}
+			halt();
+			compiled += compiled_now(t, addr);
+			if (rand_r(&seed) % 4 == 0) {
+				takes_out(t, addr);
+				insert(t, addr, is_three, sizeof(is_three));
+			}
+			unsigned long sum = 0;
+			for (size_t w = 0; w < 64; w++)
+				sum += shared->calls[w];
+			unsigned long passed = way(t, addr).passed;
+			if (passed - sum > workers)
+				fail_msg("halt %zu: passed %lu times in %lu calls of %zu threads",
+					 halts, passed, sum, workers);
+		}
+		tr->ops->set_fast_conditions(tr, true);
+		settle_down(t, workers);
+		struct point_way w = way(t, addr);
+		unsigned long calls = 0;
+		for (size_t n = 0; n < workers; n++)
+			calls += shared->calls[n];
+		print_message("kind %d, %zu threads, %zu halts, %zu compiled, %lu signals: %lu of "
+			      "%lu, %s\n",
+			      kind, workers, halts, compiled, shared->signals,
+			      (unsigned long)w.passed, calls, w.how);
+		for (size_t n = 0; n < workers; n++) {
+			assert_int_equal(shared->sums[n], shared->calls[n]);
+			assert_int_equal(shared->behind[n], shared->calls[n]);
+			assert_int_equal(shared->turns[n], shared->calls[n]);
+		}
+		assert_int_equal(w.passed, calls);
+		end(t, pid);
+	}
+	one_processor = false;
+	pass_signals(false);
+}
+
+/* The same with a debugger that comes and goes while the threads run. */
+static void nothing_twice_when_it_goes(void **state _unused_)
+{
+	static const int kinds[] = { 9, 10, 11, 12 };
+	const char *how_long = getenv("PATCH_SECONDS");
+	double budget = how_long ? atof(how_long) : 0.3;
+	unsigned seed = (unsigned)time(NULL) ^ (unsigned)getpid();
+
+	pass_signals(true);
+	for (size_t i = 0; i < 8; i++) {
+		size_t workers = i % 2 ? 8 : 2, visits = 0, compiled = 0;
+		uint64_t addr = (uint64_t)functions[kinds[i / 2]];
+		struct target_event ev;
+		one_processor = i % 4 < 2;
+		pid_t pid = start(workers, kinds[i / 2]);
+		size_t maps = mappings(pid);
+		struct target *t;
+		begin_rounds(UINT64_C(1) << 60);
+		for (double end = now_s() + budget; now_s() < end; visits++) {
+			t = attach(pid);
+			halt();
+			insert(t, addr, is_three, sizeof(is_three));
+			go_all(t, RESUME_CONT, 0);
+			rain(pid, (size_t)rand_r(&seed) % 4);
+			for (int k = rand_r(&seed) % 100; k && !compiled_now(t, addr); k--)
+				(void)next_within(&ev, 1);
+			compiled += compiled_now(t, addr);
+			usleep((unsigned)rand_r(&seed) % 300);
+			assert_int_equal(t->ops->run->detach(t, false), 0);
+			t->ops->close(t);
+		}
+		t = attach(pid);
+		halt();
+		settle_down(t, workers);
+		print_message("kind %d, %zu threads, %zu visits, %zu compiled\n", kinds[i / 2],
+			      workers, visits, compiled);
+		for (size_t n = 0; n < workers; n++) {
+			assert_int_equal(shared->sums[n], shared->calls[n]);
+			assert_int_equal(shared->behind[n], shared->calls[n]);
+			assert_int_equal(shared->turns[n], shared->calls[n]);
+		}
+		assert_true(mappings(pid) <= maps + workers);
+		end(t, pid);
+	}
+	one_processor = false;
+	pass_signals(false);
+}
+
 /* Each hit that counts is one stop, at the point, with the registers of the program. */
 static void stops_where_it_is_true(void **state _unused_)
 {
@@ -422,6 +598,128 @@ static void stops_where_it_is_true(void **state _unused_)
 	assert_int_equal(hits, 80);
 	assert_int_equal(way(t, addr).passed, 80000 - 80);
 	assert_true(compiled > 40);
+	end(t, pid);
+}
+
+/* *(long *)ADDR == 1 */
+static void equals_one(uint64_t addr, uint8_t code[14])
+{
+	code[0] = 0x25;
+	for (int i = 0; i < 8; i++)
+		code[1 + i] = (uint8_t)(addr >> (56 - 8 * i));
+	memcpy(code + 9, (uint8_t[]){ 0x1a, 0x22, 1, 0x13, 0x27 }, 5);
+}
+
+/* What may be unmapped is not read by the program: where it would trap each time, it is an int3 again, and says why. */
+static void leaves_alone_what_may_go(void **state _unused_)
+{
+	uint64_t addr = (uint64_t)first_nop5;
+	uint8_t code[14];
+	pid_t pid = start(1, 1);
+	struct target *t = attach(pid);
+	struct target_event ev;
+
+	halt();
+	equals_one((uint64_t)passing, code);
+	insert(t, addr, code, sizeof(code));
+	run_rounds(t, 10000);
+	struct point_way w = way(t, addr);
+	assert_false(is_compiled(&w));
+	assert_non_null(strstr(w.why, "give back"));
+	assert_int_equal(w.passed, 10000);
+	*passing = 1;
+	begin_rounds(1);
+	go_all(t, RESUME_CONT, 0);
+	assert_true(next_within(&ev, 20000));
+	assert_int_equal(ev.stop.kind, STOP_SWBREAK);
+	halt();
+	*passing = 0;
+	takes_out(t, addr);
+	settle_down(t, 1);
+	/* The program's own is. */
+	equals_one((uint64_t)&shared->odd, code);
+	insert(t, addr, code, sizeof(code));
+	run_rounds(t, 10000);
+	assert_true(compiled_now(t, addr));
+	end(t, pid);
+}
+
+/* What every thread blocks matters no more: nothing that is compiled can fault. */
+static void compiles_where_signals_are_blocked(void **state _unused_)
+{
+	uint64_t addr = (uint64_t)first_nop5;
+	uint8_t code[14];
+
+	blocks_all = true;
+	pid_t pid = start(3, 1);
+	blocks_all = false;
+	struct target *t = attach(pid);
+	halt();
+	equals_one((uint64_t)&shared->odd, code);
+	insert(t, addr, code, sizeof(code));
+	run_rounds(t, 10000);
+	assert_true(compiled_now(t, addr));
+	assert_int_equal(way(t, addr).passed, 30000);
+	end(t, pid);
+}
+
+/* The server's own points of a number are conditions like the client's; one without a condition sees every hit. */
+static void numbers_are_compiled_too(void **state _unused_)
+{
+	uint64_t addr = (uint64_t)first_long;
+	pid_t pid = start(2, 0);
+	struct target *t = attach(pid);
+	struct target_event ev;
+	struct err err = { 0 };
+	struct point own = { .kind = POINT_SW, .number = 7, .addr = addr, .len = 1 };
+
+	halt();
+	own.conditions = calloc(1, sizeof(*own.conditions));
+	own.condition_count = 1;
+	assert_int_equal(ax_compile(is_999, sizeof(is_999), same_number, NULL, own.conditions,
+				    &err),
+			 0);
+	assert_int_equal(t->ops->points->insert(t, &own, &err), 0);
+	begin_rounds(5000);
+	size_t hits = 0, compiled = 0;
+	for (double end = now_s() + 40; shared->done < 2 && now_s() < end;) {
+		go_all(t, RESUME_CONT, 0);
+		if (next_within(&ev, 20)) {
+			assert_int_equal(ev.stop.kind, STOP_SWBREAK);
+			assert_int_equal(ev.stop.number, 7);
+			hits++;
+		}
+		halt();
+		compiled += compiled_now(t, addr);
+	}
+	assert_int_equal(hits, 10);
+	assert_int_equal(total(), 10000);
+	assert_true(compiled > 3);
+
+	/* A client's beside it: both decide. */
+	insert(t, addr, is_three, sizeof(is_three));
+	assert_false(compiled_now(t, addr));
+	shared->rounds = 0;
+	for (size_t i = 0; i < 64; i++)
+		shared->sums[i] = 1000;
+	run_rounds(t, 900);
+	assert_true(compiled_now(t, addr));
+	assert_int_equal(way(t, addr).passed, 1800);
+	/* One that wants every hit ends it, and when it goes the stub is there again. */
+	struct point all = { .kind = POINT_SW, .number = 8, .addr = addr, .len = 1 };
+	assert_int_equal(t->ops->points->insert(t, &all, &err), 0);
+	assert_false(compiled_now(t, addr));
+	begin_rounds(1);
+	go_all(t, RESUME_CONT, 0);
+	assert_true(next_within(&ev, 20000));
+	assert_int_equal(ev.stop.number, 8);
+	halt();
+	assert_int_equal(t->ops->points->remove(t, &all), 0);
+	own = (struct point){ .kind = POINT_SW, .number = 7, .addr = addr, .len = 1 };
+	assert_int_equal(t->ops->points->remove(t, &own), 0);
+	settle_down(t, 2);
+	run_rounds(t, 900);
+	assert_true(compiled_now(t, addr));
 	end(t, pid);
 }
 
@@ -592,12 +890,15 @@ static void steps_through(void **state _unused_)
 /* A child takes no jump along. */
 static void fork_is_clean(void **state _unused_)
 {
+	uint8_t own_code[16];
+	memcpy(own_code, (const void *)first_long, sizeof(own_code));
 	memset((void *)shared, 0, sizeof(*shared));
 	pid_t pid = fork();
 	if (pid == 0) {
 		sigset_t none;
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		shared->threads_up = 1;
 		while (!shared->go)
 			usleep(100);
@@ -608,7 +909,7 @@ static void fork_is_clean(void **state _unused_)
 			if (child == 0) {
 				for (int k = 0; k < 1000; k++)
 					first_long(&shared->sums[1], 1 + (k == 500) * 2);
-				_exit(memchr((const void *)first_long, 0xe9, 5) != NULL);
+				_exit(memcmp((const void *)first_long, own_code, 16) != 0);
 			}
 			int status;
 			waitpid(child, &status, 0);
@@ -700,7 +1001,10 @@ static void says_how_fast_it_is(void **state _unused_)
 static int set_up(void **state _unused_)
 {
 	struct err err = { 0 };
-	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	static_assert(sizeof(*shared) <= sizeof(shared_place), "they share all of it");
+	shared = mmap(shared_place, sizeof(shared_place), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	passing = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	tr = live_tracer_new(&err);
 	if (!tr || shared == MAP_FAILED)
 		return -1;
@@ -722,7 +1026,12 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_kind_of_instruction),
 		cmocka_unit_test(counts_exactly),
+		cmocka_unit_test(never_twice),
+		cmocka_unit_test(nothing_twice_when_it_goes),
 		cmocka_unit_test(stops_where_it_is_true),
+		cmocka_unit_test(leaves_alone_what_may_go),
+		cmocka_unit_test(compiles_where_signals_are_blocked),
+		cmocka_unit_test(numbers_are_compiled_too),
 		cmocka_unit_test(a_fault_is_a_hit),
 		cmocka_unit_test(what_comes_near_makes_it_an_int3),
 		cmocka_unit_test(steps_through),
