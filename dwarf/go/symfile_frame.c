@@ -99,7 +99,8 @@ void symfile_frame(struct symfile *s, const struct go_pcln_func *f)
 		put_uleb(b, REG_RA);
 	}
 	for (go_pcvalue_start(&v, s->t, f, f->pcsp); go_pcvalue_next(&v) && v.low < f->end;) {
-		if (v.value == depth || v.value < 0)
+		/* syscall.rawVforkSyscall keeps its return address in a register, and it is still below sp. */
+		if (v.value == depth || v.value < -8)
 			continue;
 		if (v.low > at) {
 			put_advance(b, v.low - at);
@@ -107,7 +108,7 @@ void symfile_frame(struct symfile *s, const struct go_pcln_func *f)
 		}
 		depth = v.value;
 		put_u8(b, CFA_DEF_CFA_OFFSET);
-		put_uleb(b, (uint64_t)depth + 8);
+		put_uleb(b, (uint64_t)(depth + 8));
 	}
 	put_padding(b, start + 4);
 	patch_u32(b, start, (uint32_t)(b->len - start - 4));

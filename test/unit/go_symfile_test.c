@@ -293,7 +293,8 @@ static char *run_gdb(const char *dir)
 {
 	char command[PATH_MAX];
 	snprintf(command, sizeof(command),
-		 "timeout 60 gdb -nx -nh -batch -x %s/script </dev/null 2>&1", dir);
+		 "timeout %d gdb -nx -nh -batch -x %s/script </dev/null 2>&1",
+		 getenv("STOPGO_GO_FULL") ? 500 : 60, dir);
 	FILE *f = popen(command, "r");
 	char *text = calloc(1, 1 << 20);
 	assert_true(f && text);

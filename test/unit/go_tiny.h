@@ -226,6 +226,9 @@ static void tiny_pclntab(struct tiny *t)
 	/* at 1: 0 up to 7, 8 up to 14, 24 to the end */
 	static const uint8_t sp[] = { 0, 2, 7, 16, 7, 32, TINY_FUNC_SIZE - 14, 0 };
 	memcpy(pctab, sp, sizeof(sp));
+	/* at 40: 0, from the 7th on -8, from the 14th on 0 again, as where the return address is popped for a while */
+	static const uint8_t popped[] = { 2, 7, 15, 7, 16, TINY_FUNC_SIZE - 14, 0 };
+	memcpy(pctab + 40, popped, sizeof(popped));
 	static const uint8_t file[] = { 2, TINY_FUNC_SIZE, 0 };
 	memcpy(pctab + 16, file, sizeof(file));
 	static const uint8_t tree[] = { 0, TINY_FUNC_SIZE / 2, 2, TINY_FUNC_SIZE / 2, 0 };
@@ -253,7 +256,7 @@ static void tiny_pclntab(struct tiny *t)
 		tiny_put32(t, TINY_PCLN + FUNC + i * 8 + 4, at - FUNC);
 		memcpy(f, &pc, 4);
 		memcpy(f + 4, &name, 4);
-		f[16] = 1;
+		f[16] = strcmp(tiny_funcs[i], "runtime.allgadd") == 0 ? 40 : 1;
 		f[20] = 16;
 		uint32_t line_at = 64 + i * 8;
 		memcpy(f + 24, &line_at, 4);
