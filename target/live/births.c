@@ -4,7 +4,9 @@
  * A child's first stop may come before its parent's event: it waits as a stray until the event names it.
  */
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -15,13 +17,28 @@ void stray_add(struct live *live, pid_t tid, int status)
 	if (live->stray_len + 2 > live->stray_cap) {
 		size_t cap = live->stray_cap ? live->stray_cap * 2 : 32;
 		int *strays = realloc(live->strays, cap * sizeof(*strays));
-		if (!strays)
+		if (!strays) {
+			live->strays_lost = true;
 			return;
+		}
 		live->strays = strays;
 		live->stray_cap = cap;
 	}
 	live->strays[live->stray_len++] = tid;
 	live->strays[live->stray_len++] = status;
+}
+
+/* What was lost of a task that has just been announced: it stands in its first stop. */
+static bool find_lost(struct live *live, pid_t tid, int *ret_status)
+{
+	struct user_regs_struct gp;
+
+	if (!live->strays_lost || pt_get_gp(tid, &gp) < 0)
+		return false;
+	int r = waitpid(tid, ret_status, __WALL | WNOHANG);
+	if (r != tid)
+		*ret_status = PTRACE_EVENT_STOP << 16 | SIGTRAP << 8 | 0x7f;
+	return true;
 }
 
 bool stray_take(struct live *live, pid_t tid, int *ret_status)
@@ -35,7 +52,7 @@ bool stray_take(struct live *live, pid_t tid, int *ret_status)
 		live->stray_len -= 2;
 		return true;
 	}
-	return false;
+	return find_lost(live, tid, ret_status);
 }
 
 /* Made by a copy of its parent's system call, a new task finds itself behind that copy. */
@@ -147,6 +164,32 @@ static void clean_copy(struct proc *p, pid_t tid)
 	space_unref(copy);
 }
 
+/*
+ * A new thread for which there is no memory. It runs untraced from now on, so that there must be no int3 it could run into, for as
+ * long as it may live; and it does not begin in a copy of ours.
+ */
+static void let_go_at_birth(struct task *parent, pid_t tid)
+{
+	static const char text[] =
+		"No memory to trace a new thread: the breakpoints are out of the program\n";
+	struct space *s = parent->proc->space;
+	const struct tracer *tr = &parent->proc->live->base;
+	uint64_t begin = s->scratch ? rip_of(parent) : 0;
+	struct user_regs_struct gp;
+
+	space_lift(s);
+	s->lifted++;
+	s->strangers++;
+	if (await_child(parent->proc->live, tid) && begin && pt_get_gp(tid, &gp) == 0 &&
+	    over_scratch_holds(s, gp.rip)) {
+		gp.rip = begin;
+		(void)pt_set_gp(tid, &gp);
+	}
+	(void)pt_detach(tid, 0);
+	if (tr->console)
+		tr->console(tr->console_ctx, text, sizeof(text) - 1);
+}
+
 void task_cloned(struct task *parent)
 {
 	struct live *live = parent->proc->live;
@@ -162,7 +205,7 @@ void task_cloned(struct task *parent)
 	if (!task)
 		task = task_add(p, (pid_t)tid, TASK_NEW);
 	if (!task) {
-		pt_detach((pid_t)tid, 0);
+		let_go_at_birth(parent, (pid_t)tid);
 	} else {
 		task->how = (struct resume){ .action = RESUME_CONT };
 		task_set_resumed(task, parent->resumed);
@@ -250,7 +293,7 @@ void task_vfork_done(struct task *task)
 	struct space *s = task->proc->space;
 
 	task->vforking = false;
-	if (s->lifted && !--s->lifted)
+	if (s->lifted > s->strangers && !--s->lifted)
 		s->sw.changed = true;
 	if (task->proc->live->events.vfork && !task->proc->hidden && !task->proc->starting)
 		live_event(task, (struct stop){ .kind = STOP_VFORK_DONE });

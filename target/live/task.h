@@ -138,6 +138,7 @@ struct space {
 	pid_t pid; /* a task that lives in it, for process_vm_readv */
 	unsigned
 		lifted; /* > 0: breakpoints are kept out, an untraced vfork child runs in this memory */
+	unsigned strangers; /* of these: threads there was no memory for, which run untraced to the end */
 	uint64_t starts; /* of tasks in it: what was seen in memory may have changed since */
 	struct swpoints sw;
 	struct scratch *scratch; /* pages for out-of-line copies */
@@ -202,6 +203,7 @@ struct live {
 	size_t told_len, told_cap;
 	int *strays; /* tid, status pairs: first stops that came before their parent's event */
 	size_t stray_len, stray_cap;
+	bool strays_lost; /* there was no memory for one: whether a new task has stopped is asked of the kernel */
 	int sigfd;
 	int stat_fd; /* /proc/PID/task/TID/stat of the thread asked about last: proc.c; -1 */
 	pid_t stat_tid;

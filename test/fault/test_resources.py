@@ -85,6 +85,8 @@ def short_session(server, actor):
         for body in (f"Z0,{odd:x},1", f"Z0,{actor.at['count']:x},1" + condition(FALSE)):
             client.ask(body, LIMIT)
         client.go_on(first)
+        actor.tell("threads 8\nqueue 20\n")
+        actor.owes += ["made", "queued"]
         client.halt()
         for body in ("qXfer:threads:read::0,1000", "g", f"m{odd:x},40", f"Z2,{watched:x},8", f"Hg{actor.pid:x}", "qXfer:auxv:read::0,1000"):
             client.ask(body, LIMIT)
@@ -108,6 +110,7 @@ def short_session(server, actor):
 def test_each_in_turn(made, programs, starve, tmp_path, what):
     """Of a short session's allocations, or descriptors, each in turn is refused. STOPGO_FAULT_FACTOR=100: all, else some."""
     actor = made.add(Puppet(programs))
+    actor.owes = []
     counted = tmp_path / "count"
 
     def run(at):
@@ -121,7 +124,10 @@ def test_each_in_turn(made, programs, starve, tmp_path, what):
             assert server.err.ended, server.err.text
             assert server.err.text.strip()
         ends_well(server)
+        while actor.owes:       # it made threads and sent signals meanwhile, if it came to that
+            assert actor.hear() == actor.owes.pop(0)
         actor.assert_untouched()
+        assert "lost=0 doubled=0" in actor.ask("signals")
         server.close()
         made.remove(server)
 
