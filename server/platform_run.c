@@ -35,7 +35,7 @@ static int serve_client(const struct options *opt, int fd)
 
 	note_host(&p, fd);
 	if (opt->program && platform_spawn(&p, opt->program, 0, &p.pending, &err) < 0)
-		say("%s", err.text);
+		say("error: %s", err.text);
 	mine.comm = (struct comm){ .kind = COMM_FD, .fd = fd };
 	mine.program = NULL;
 	mine.platform = &p;
@@ -97,12 +97,12 @@ int platform_run(const struct options *opt)
 
 	int r = listener_new(&opt->comm, &how, &l, &err);
 	if (r < 0) {
-		say("%s", err.text);
+		say("error: %s", err.text);
 		return r == -EPERM ? EXIT_USAGE : r == -EADDRINUSE ? EXIT_IN_USE : EXIT_FAILED;
 	}
 	r = write_place(opt, l, &err);
 	if (r < 0) {
-		say("%s", err.text);
+		say("error: %s", err.text);
 		listener_free(l);
 		return EXIT_FAILED;
 	}

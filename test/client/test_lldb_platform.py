@@ -185,6 +185,15 @@ def test_ports_of_a_range(client):
         assert one.ask(f"qKillSpawnedProcess:{pid}") == b"OK"
 
 
+def test_every_address_is_asked_for_by_name(serve):
+    """A platform is a shell for whoever reaches it: `*` alone, which lldb-server takes, is refused with what to do instead."""
+    for words in (["platform", "--server", "--listen", "*:0"], ["gdbserver", "*:0"]):
+        server = serve(*words, listens=False)
+        assert server.wait_exit() == 2
+        said = server.err.rest()
+        assert said.startswith("error: address '*:PORT'") and "--allow-remote" in said and "ssh -L" in said
+
+
 def test_several_clients(platform):
     server, port = platform("--server")
     clients = [rsp.Rsp(int(port)) for _ in range(3)]
