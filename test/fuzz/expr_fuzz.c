@@ -65,15 +65,33 @@ static int no_mem(void *ctx, uint64_t addr, void *into, size_t len, size_t *ret_
 	return 0;
 }
 
+/* What the compiler accepts has a verdict, or an address; refusals have a sentence. */
+static void check(int r, const struct buf *code, struct err *err)
+{
+	struct mem mem = { .read = no_mem };
+	struct ax_env env = { .reg = reg, .mem = &mem };
+	struct ax *ax;
+	uint64_t value;
+
+	if (r < 0) {
+		assert(err->text[0]);
+		return;
+	}
+	r = ax_compile(code->data, code->len, expr_ax_reg, NULL, &ax, err);
+	/* What needs more than the machine has is refused there. */
+	assert(r == 0 || strstr(err->text, "values on the stack"));
+	if (r < 0)
+		return;
+	(void)ax_eval(ax, &env, &value, NULL);
+	ax_free(ax);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct expr_scope scope = { .variable = variable, .constant = constant };
-	struct mem mem = { .read = no_mem };
-	struct ax_env env = { .reg = reg, .mem = &mem };
 	struct err err = { 0 };
+	struct di_type type;
 	struct buf code;
-	struct ax *ax;
-	uint64_t value;
 
 	if (!size || size > 2048)
 		return 0;
@@ -81,18 +99,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	assert(text);
 	scope.go = data[0] & 1;
 	buf_init(&code, EXPR_CODE_MAX);
-	int r = expr_compile_condition(text, &scope, &code, &err);
-	if (r < 0) {
-		assert(err.text[0]);
-	} else {
-		r = ax_compile(code.data, code.len, expr_ax_reg, NULL, &ax, &err);
-		/* What needs more than the machine has is refused there. */
-		assert(r == 0 || strstr(err.text, "values on the stack"));
-		if (r == 0) {
-			(void)ax_eval(ax, &env, &value, NULL);
-			ax_free(ax);
-		}
-	}
+	check(expr_compile_condition(text, &scope, &code, &err), &code, &err);
+	buf_reset(&code);
+	err = (struct err){ 0 };
+	check(expr_compile_address(text, &scope, &code, &type, &err), &code, &err);
 	buf_fini(&code);
 	free(text);
 	return 0;
