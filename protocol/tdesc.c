@@ -18,7 +18,6 @@ enum section {
 	PL3_SSP,
 	SECTIONS,
 	WHOLE_YMM = SECTIONS, /* not in GDB's layout */
-	WHOLE_ZMM,            /* in Delve's only */
 	PART,                 /* of another register */
 };
 
@@ -181,7 +180,6 @@ static const struct family families[] = {
 	  .name = "pl3_ssp",
 	  .type = "data_ptr" },
 	MANY(TDESC_YMM0, 16, 0, WHOLE_YMM, VECTOR, BYTES, 256, NO_DWARF, "ymm%u", "vec256"),
-	MANY(TDESC_ZMM0, 16, 0, WHOLE_ZMM, VECTOR, BYTES, 512, NO_DWARF, "zmm%u", "vec512"),
 	PARTS(TDESC_EAX, 32, "eax", "ebx", "ecx", "edx", "esi", "edi", "ebp", "esp"),
 	MANY(TDESC_R8D, 8, 8, PART, GENERAL, HEX, 32, NO_DWARF, "r%ud", "int32"),
 	PARTS(TDESC_AX, 16, "ax", "bx", "cx", "dx", "si", "di", "bp", "sp"),
@@ -267,15 +265,13 @@ static const struct family *family_of(unsigned id)
 	return &families[lo];
 }
 
-/* Delve and lldb are shown whole ymm registers instead of halves; of AVX-512 nothing, or Delve those that its own backend has. */
+/* Delve and lldb are shown whole ymm registers instead of halves, and nothing of AVX-512. */
 static bool is_listed(const struct family *f, unsigned features, enum tdesc_layout layout)
 {
 	bool whole_ymm = layout != TDESC_GDB && features & TDESC_AVX;
 
 	if (f->section == WHOLE_YMM)
 		return whole_ymm;
-	if (f->section == WHOLE_ZMM)
-		return layout == TDESC_DELVE && features & TDESC_AVX512;
 	if (f->section == PART)
 		return layout == TDESC_LLDB;
 	if (layout != TDESC_GDB && (f->section == AVX || f->section == AVX512))
@@ -317,7 +313,6 @@ static void add_reg(struct tdesc *t, const struct family *f, unsigned i)
 static const struct {
 	uint16_t first, count, in, at; /* at: bytes from the container's first */
 } contained[] = {
-	{ TDESC_XMM0, 16, TDESC_ZMM0, 0 }, { TDESC_YMM0, 16, TDESC_ZMM0, 0 },
 	{ TDESC_XMM0, 16, TDESC_YMM0, 0 }, { TDESC_EAX, 16, TDESC_RAX, 0 },
 	{ TDESC_AX, 16, TDESC_RAX, 0 },    { TDESC_AH, 4, TDESC_RAX, 1 },
 	{ TDESC_AL, 16, TDESC_RAX, 0 },    { TDESC_MM0, 8, TDESC_ST0, 0 },

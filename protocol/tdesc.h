@@ -8,9 +8,8 @@
  * Three layouts. TDESC_GDB is GDB's: names, order, numbers and sizes of gdbserver, plus attributes
  * lldb reads and gdb ignores; the upper halves of ymm are registers of their own (ymm0h).
  * TDESC_DELVE serves Delve, which knows only qRegisterInfo and wants ymm0 as 32 consecutive bytes
- * with xmm0 contained in them: ymm registers follow the general ones, xmm share their bytes; with
- * AVX-512 both lie in zmm0 to zmm15, of which Delve's own backend shows the whole, too. TDESC_LLDB
- * has nothing of AVX-512, as lldb-server, and the parts of registers that lldb-server lists,
+ * with xmm0 contained in them: ymm registers follow the general ones, xmm share their bytes,
+ * AVX-512 is left out. TDESC_LLDB is the same with the parts of registers that lldb-server lists,
  * too (eax, ax, ah, al, mm0): lldb makes them up itself only when it knows the processor before it
  * reads the list, which it does not when it attaches.
  *
@@ -89,8 +88,6 @@ enum tdesc_id {
 	TDESC_PL3_SSP_REG,
 	TDESC_YMM0,
 	TDESC_YMM15 = TDESC_YMM0 + 15, /* not TDESC_GDB: 32 bytes, the lower 16 are xmm */
-	TDESC_ZMM0,
-	TDESC_ZMM15 = TDESC_ZMM0 + 15, /* TDESC_DELVE only: 64 bytes, the lower 32 are ymm */
 	/* Parts of other registers; TDESC_LLDB only. In the order of what they are parts of. */
 	TDESC_EAX,
 	TDESC_R8D = TDESC_EAX + 8,
@@ -105,7 +102,7 @@ enum tdesc_id {
 
 enum {
 	TDESC_REGS_MAX = TDESC_IDS,
-	TDESC_REG_SIZE_MAX = 64,
+	TDESC_REG_SIZE_MAX = 32,
 	TDESC_SIZE_MAX = 2428, /* of a g packet, bytes before hex: everything, pl3_ssp included */
 	TDESC_NONE = 0xffff,   /* no such number */
 };

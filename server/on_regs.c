@@ -18,7 +18,7 @@ static void put_unavailable(struct buf *b, size_t bytes)
 static int put_register(struct session *s, struct view_regs *r, const struct tdesc_reg *reg,
 			struct buf *b)
 {
-	uint8_t bytes[TDESC_REG_SIZE_MAX];
+	uint8_t bytes[X86_REG_SIZE_MAX];
 	int e = s->trace_frame >= 0 ? tracepoints_register(s->inferiors->trace,
 							   (size_t)s->trace_frame, reg, bytes)
 				    : regmap_get(&s->regs, r, reg, bytes);

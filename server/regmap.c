@@ -24,19 +24,11 @@ void regmap_init(struct regmap *m, const struct x86_features *cpu, enum tdesc_la
 		m->x86[i] = i < m->tdesc.count ? (int16_t)ours(&m->tdesc.regs[i]) : -1;
 }
 
-/* A whole ymm or zmm as it lies in its parts: 16 bytes of xmm, 16 and 32 above them. */
-static size_t parts_of(const struct tdesc_reg *reg, unsigned ret_parts[3])
-{
-	bool ymm = reg->id >= TDESC_YMM0 && reg->id <= TDESC_YMM15;
-	bool zmm = reg->id >= TDESC_ZMM0 && reg->id <= TDESC_ZMM15;
-	unsigned i = (unsigned)reg->id - (zmm ? TDESC_ZMM0 : TDESC_YMM0);
+enum { HALF = 16 };
 
-	if (!ymm && !zmm)
-		return 0;
-	ret_parts[0] = X86_XMM0 + i;
-	ret_parts[1] = X86_YMM0H + i;
-	ret_parts[2] = X86_ZMM0H + i;
-	return zmm ? 3 : 2;
+static bool is_whole_ymm(const struct tdesc_reg *reg)
+{
+	return reg->id >= TDESC_YMM0 && reg->id <= TDESC_YMM15;
 }
 
 /* eax of rax and the like */
@@ -71,17 +63,12 @@ static int part_set(const struct regmap *m, struct view_regs *r, const struct td
 
 int regmap_get(const struct regmap *m, struct view_regs *r, const struct tdesc_reg *reg, void *into)
 {
-	unsigned parts[3];
-	size_t count = parts_of(reg, parts);
-	uint8_t *at = into;
-	int e = 0;
+	unsigned i = (unsigned)reg->id - TDESC_YMM0;
 
-	for (size_t i = 0; i < count && e == 0; i++) {
-		e = view_regs_get(r, parts[i], at);
-		at += x86_reg_size(parts[i]);
+	if (is_whole_ymm(reg)) {
+		int e = view_regs_get(r, X86_XMM0 + i, into);
+		return e < 0 ? e : view_regs_get(r, X86_YMM0H + i, (uint8_t *)into + HALF);
 	}
-	if (count)
-		return e;
 	if (m->x86[reg->number] >= 0)
 		return view_regs_get(r, (unsigned)m->x86[reg->number], into);
 	return part_get(m, r, reg, into);
@@ -90,17 +77,12 @@ int regmap_get(const struct regmap *m, struct view_regs *r, const struct tdesc_r
 int regmap_set(const struct regmap *m, struct view_regs *r, const struct tdesc_reg *reg,
 	       const void *from)
 {
-	unsigned parts[3];
-	size_t count = parts_of(reg, parts);
-	const uint8_t *at = from;
-	int e = 0;
+	unsigned i = (unsigned)reg->id - TDESC_YMM0;
 
-	for (size_t i = 0; i < count && e == 0; i++) {
-		e = view_regs_set(r, parts[i], at);
-		at += x86_reg_size(parts[i]);
+	if (is_whole_ymm(reg)) {
+		int e = view_regs_set(r, X86_XMM0 + i, from);
+		return e < 0 ? e : view_regs_set(r, X86_YMM0H + i, (const uint8_t *)from + HALF);
 	}
-	if (count)
-		return e;
 	if (m->x86[reg->number] >= 0)
 		return view_regs_set(r, (unsigned)m->x86[reg->number], from);
 	return part_set(m, r, reg, from);

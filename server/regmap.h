@@ -16,8 +16,8 @@ struct regmap {
 void regmap_init(struct regmap *m, const struct x86_features *cpu, enum tdesc_layout layout);
 
 /*
- * One register of the client's as bytes of its size, from and to a thread. Whole ymm and zmm registers, which only Delve and lldb are
- * shown, are made of their parts. -ENODATA: the thread has no such register.
+ * One register of the client's as bytes of its size, from and to a thread. Whole ymm registers, which only Delve is shown, are made of
+ * their halves. -ENODATA: the thread has no such register.
  */
 int regmap_get(const struct regmap *m, struct view_regs *r, const struct tdesc_reg *reg,
 	       void *into);

@@ -259,53 +259,6 @@ def test_what_is_said_readable_can_be_read(serve, programs):
     client.close()
 
 
-@pytest.mark.stopgo_only("lldb-server has nothing of AVX-512")
-def test_whole_vectors_for_delve(serve, programs):
-    """zmm with xmm and ymm inside it, as Delve's own backend shows them; what is written is what the program stores."""
-    with open("/proc/cpuinfo") as f:
-        if " avx512f " not in f.read():
-            pytest.skip("this processor has no AVX-512")
-    ours, theirs = socket.socketpair()
-    lldb_server(serve, f"--fd={theirs.fileno()}", "--", programs.c("registers"), pass_fds=[theirs.fileno()])
-    theirs.close()
-    client = rsp.Rsp(connected=ours)
-    assert client.ask("QThreadSuffixSupported") == b"OK"
-    client.ask("qSupported:swbreak+;hwbreak+;no-resumed+;xmlRegisters=i386")
-    registers, number = {}, 0
-    while (told := client.ask(f"qRegisterInfo{number:x}").decode()) != "E45":
-        fields = dict(part.split(":", 1) for part in told.rstrip(";").split(";"))
-        registers[fields["name"]] = (number, int(fields["offset"]), fields.get("container-regs"))
-        number += 1
-    zmm, offset, _ = registers["zmm3"]
-    assert registers["xmm3"][1:] == registers["ymm3"][1:] == (offset, f"{zmm:x}")
-    place = int(re.search(r"^([0-9a-f]+) T look$", subprocess.getoutput("nm " + programs.c("registers")), re.M).group(1), 16)
-    auxv = client.ask("qXfer:auxv:read::0,fff")
-    tid = re.match(rb"m([0-9a-f]+)", client.ask("qfThreadInfo")).group(1).decode()
-    base = loaded_at(int(tid, 16), programs.c("registers"))
-    assert auxv and client.ask(f"Z0,{base + place:x},1") == b"OK"
-    assert client.ask("vCont;c").startswith(b"T05")
-    assert client.ask(f"z0,{base + place:x},1") == b"OK"
-    before = bytes.fromhex(client.ask(f"p{zmm:x};thread:{tid};").decode())
-    assert before[:32] == bytes(range(1, 33)) and before[32:] == bytes(32)
-    value = bytes(range(100, 164))
-    assert client.ask(f"P{zmm:x}={value.hex()};thread:{tid};") == b"OK"
-    everything = bytes.fromhex(client.ask(f"g;thread:{tid};").decode().replace("xx", "00"))
-    assert everything[offset:offset + 64] == value
-    assert client.ask(f"p{registers['ymm3'][0]:x};thread:{tid};") == value[:32].hex().encode()
-    # All of them at once, one byte of the highest part changed.
-    changed = everything[:offset + 63] + b"\xff" + everything[offset + 64:]
-    assert client.ask(f"G{changed.hex()};thread:{tid};") == b"OK"
-    assert client.ask(f"p{zmm:x};thread:{tid};") == (value[:63] + b"\xff").hex().encode()
-    # Both halves that it has of ymm3 are not those it put there.
-    assert client.ask("vCont;c") == b"W03"
-    client.close()
-
-
-def loaded_at(pid, program):
-    with open(f"/proc/{pid}/maps") as f:
-        return min(int(row.split("-")[0], 16) for row in f if row.rstrip().endswith(program))
-
-
 @pytest.mark.stopgo_only("lldb-server's command line")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 def test_signal_that_ended_it_is_told(serve, programs, name):

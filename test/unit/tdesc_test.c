@@ -189,18 +189,6 @@ static void delve_layout(void **state)
 	expect_info(&t, 76, "E45");
 	expect_info(&t, 0xffffffff, "E45");
 
-	/* With AVX-512 they are both parts of zmm; lldb has no such register. */
-	tdesc_build(&t, TDESC_SEGMENTS | TDESC_AVX512, TDESC_DELVE);
-	const struct tdesc_reg *zmm = tdesc_by_name(&t, "zmm3");
-	assert_int_equal(zmm->size, 64);
-	assert_int_equal(zmm->container, TDESC_NONE);
-	assert_int_equal(tdesc_by_name(&t, "xmm3")->container, zmm->number);
-	assert_int_equal(tdesc_by_name(&t, "ymm3")->container, zmm->number);
-	assert_int_equal(tdesc_by_name(&t, "ymm3")->offset, zmm->offset);
-	assert_int_equal(t.size, 560 - 16 * 16 + 16 * 64);
-	tdesc_build(&t, TDESC_SEGMENTS | TDESC_AVX512, TDESC_LLDB);
-	assert_null(tdesc_by_name(&t, "zmm3"));
-
 	tdesc_build(&t, TDESC_SEGMENTS, TDESC_DELVE);
 	assert_null(tdesc_by_name(&t, "ymm0"));
 	assert_int_equal(tdesc_by_name(&t, "xmm0")->container, TDESC_NONE);
