@@ -230,12 +230,17 @@ static void binary(struct parser *p, enum op op, int precedence, struct value *a
 			return;
 		}
 	}
-	if (!(equality && expr_first_word(p, a)))
+	bool a_nil = a->form == NIL, a_words = equality && expr_first_word(p, a);
+	if (!a_words)
 		expr_load(p, a);
 	expr_parse(p, precedence + 1, &b);
 	b_constant = expr_is_constant(&b);
-	if (!(equality && expr_first_word(p, &b)))
+	bool b_nil = b.form == NIL, b_words = equality && expr_first_word(p, &b);
+	if (!b_words)
 		expr_load(p, &b);
+	/* The first word of an interface is its type. */
+	if ((a_words && !b_nil) || (b_words && !a_nil))
+		expr_fail(p, -EINVAL, "interfaces and slices can be compared with nil only");
 	if (!p->error)
 		expr_arithmetic(p, op, a, a_constant, &b, b_constant);
 }

@@ -341,6 +341,8 @@ static void parse_name(struct parser *p, struct value *ret)
 			p, r,
 			"'%s' cannot be looked up: without DWARF only registers ($rax) have names",
 			name);
+	else if (r == -ENOENT && expr_sees(p, "("))
+		expr_fail(p, r, "'%s' cannot be called: conditions run in the server", name);
 	else if (r == -ENOENT)
 		expr_fail(p, r, "there is no variable or constant '%s' here", name);
 	else if (r < 0)
@@ -460,6 +462,12 @@ static void element(struct parser *p, struct value *v)
 			v->type.kind == DI_POINTER && expr_target_of(v, &of) && of.kind == DI_ARRAY;
 		if (to_array)
 			expr_follow(p, v);
+		/* To DWARF a map is a pointer to what the runtime makes of it. */
+		else if (p->scope->go && v->type.kind == DI_POINTER)
+			expr_fail(p, -EINVAL,
+				  "maps are not looked into, and pointers have no elements in Go: "
+				  "slices, "
+				  "arrays and strings have");
 		if (v->type.kind == DI_ARRAY && v->form != PLACE)
 			expr_fail(p, -EINVAL, "an array in registers cannot be indexed");
 		expr_load(p, v);

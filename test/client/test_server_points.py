@@ -328,6 +328,19 @@ def test_go_trace(session, programs):
     assert [int(r) for _, r in returns] == [2 * int(n) + 6 for _, n in calls]
 
 
+def test_go_refusals_say_why(session, programs):
+    """What the first word of a value would answer, wrongly."""
+    gdb, _ = session(programs.go("gosteps", where.newest_go(), tag="-plain", flags=()), "grow", "1")
+    refused(gdb, "break main.leaf if os.Args == n", "compared with nil only")
+    refused(gdb, "break main.leaf if os.Stdout.file[0] == n", "maps are not looked into")
+    refused(gdb, "break main.leaf if len(n) == 1", "has no length")
+    assert "Breakpoint" in gdb.monitor('break main.leaf if os.Args != nil && len(os.Args) == 3 && os.Args[1] == "grow"')
+    gdb.cli("set language c")
+    gdb.cont()
+    gdb.expect_stop(signal="SIGTRAP")
+    gdb.kill()
+
+
 # --- lldb ---
 
 def lldb_breaks(here, program):

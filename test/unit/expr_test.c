@@ -238,17 +238,39 @@ static void test_registers(void **state)
 	refused("$ymm0 == 1", "there is no register");
 }
 
+static void go_refused(const char *text, const char *words)
+{
+	struct err err = { 0 };
+	uint64_t value;
+
+	if (evaluate(text, true, &value, &err) == 0)
+		fail_msg("'%s' is accepted", text);
+	if (!strstr(err.text, words))
+		fail_msg("'%s' is refused with: %s", text, err.text);
+}
+
+static void test_elements_in_go(void **state)
+{
+	(void)state;
+	go_true("expr_table[2] == 3");
+	go_refused("expr_pointer[0] == 3", "maps are not looked into");
+	is_true("expr_pointer[0] == 3");
+}
+
 /* As the compiler does it, in the types of C and of Go. */
 static void test_floating_point(void **state)
 {
 	(void)state;
-	is_true("expr_double == -2.5 && expr_double < -2 && -expr_double > 2.4999 && expr_double != 2.5");
+	is_true("expr_double == -2.5 && expr_double < -2 && -expr_double > 2.4999 && expr_double "
+		"!= 2.5");
 	is_true("expr_first.real > 1 && expr_first.real * 2 == 3 && expr_first.real / 4 == .375e0");
 	is_true("expr_float > 0.1 && expr_float != 0.1 && expr_float == 0.1f");
 	go_true("expr_float == 0.1 && !(expr_float > 0.1)");
-	is_true("expr_other_float + 1.0f == expr_other_float && expr_other_float + 1.0 > expr_other_float");
+	is_true("expr_other_float + 1.0f == expr_other_float && expr_other_float + 1.0 > "
+		"expr_other_float");
 	is_true("expr_other_float + 1 == expr_other_float");
-	is_false("expr_nan == expr_nan || expr_nan < 1 || expr_nan >= 1 || !(expr_nan != expr_nan)");
+	is_false(
+		"expr_nan == expr_nan || expr_nan < 1 || expr_nan >= 1 || !(expr_nan != expr_nan)");
 	is_true("expr_int * 0.5 == -1.5 && expr_unsigned > 4e9 && expr_long < -4.9e9");
 	is_true("(int)expr_double == -2 && (long)1e3 == 1000 && (double)expr_int / 2 == -1.5");
 	is_true("(float)0.1 == expr_float && (bool)0.5 && !0.0 && expr_double && 0.5");
@@ -282,6 +304,7 @@ static void test_errors(void **state)
 	refused("99999999999999999999", "does not fit");
 	refused("12abc", "this is no number");
 	refused("expr_int[0]", "cannot be indexed");
+	refused("expr_nothing(1) == 2", "'expr_nothing' cannot be called");
 	refused("len(expr_int)", "has no length");
 	memset(deep, '(', sizeof(deep) - 1);
 	deep[sizeof(deep) - 1] = 0;
@@ -404,10 +427,11 @@ static int close_own(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_numbers),    cmocka_unit_test(test_types_of_c),
-		cmocka_unit_test(test_members),    cmocka_unit_test(test_texts),
-		cmocka_unit_test(test_registers),  cmocka_unit_test(test_floating_point), cmocka_unit_test(test_errors),
-		cmocka_unit_test(test_no_names),   cmocka_unit_test(test_functions_and_lines),
+		cmocka_unit_test(test_numbers),        cmocka_unit_test(test_types_of_c),
+		cmocka_unit_test(test_members),        cmocka_unit_test(test_texts),
+		cmocka_unit_test(test_registers),      cmocka_unit_test(test_elements_in_go),
+		cmocka_unit_test(test_floating_point), cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_no_names),       cmocka_unit_test(test_functions_and_lines),
 		cmocka_unit_test(test_parameters),
 	};
 
