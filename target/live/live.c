@@ -239,6 +239,7 @@ static void live_free(struct tracer *tr)
 
 	while (live->procs) {
 		struct proc *p = live->procs;
+		p->hidden = false; /* whose end would free it under our hands */
 		if (p->launched && !p->gone)
 			(void)live_kill(&p->base);
 		else if (!p->gone)

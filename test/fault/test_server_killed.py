@@ -118,6 +118,22 @@ def test_launched(made, programs, serve, name):
 
 
 @pytest.mark.parametrize("name", ("SIGTERM", "SIGSEGV"))
+def test_launched_in_vfork(made, programs, serve, name):
+    """A child that no client has asked for runs in the memory of the program that is killed."""
+    number = getattr(signal, name)
+    server = serve.launch(programs.c("forks"), "vforkwait", preexec_fn=no_core)
+    client = made.add(Client(server.port))
+    client.begin()
+    client.go()
+    wait.until(lambda: process.descendants(server.inferior), "the child", LIMIT)
+    pids = [server.inferior] + process.descendants(server.inferior)
+    time.sleep(0.05)
+    server.signal(number)
+    assert wait_gone(server) == (0 if name in ORDERLY else -number)
+    wait.until(lambda: not any(map(process.is_alive, pids)), "both to be killed", LIMIT)
+
+
+@pytest.mark.parametrize("name", ("SIGTERM", "SIGSEGV"))
 def test_nobody_connected(made, programs, serve, name):
     """Attached, and no client has come yet, or one has gone and its stop is kept."""
     actor = made.add(Puppet(programs))
