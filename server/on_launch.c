@@ -5,6 +5,7 @@
 #include "server/platform.h"
 #include "server/server.h"
 #include "server/stops.h"
+#include "server/tracepoints.h"
 
 #include <errno.h>
 #include <glob.h>
@@ -473,7 +474,10 @@ void on_attach(struct session *s, struct args *a)
 
 /* --- leaving --- */
 
-/* "D", "D;pid", lldb's "D1;pid": detach and leave it stopped. With no process named lldb means all there are. */
+/*
+ * "D", "D;pid", lldb's "D1;pid": detach and leave it stopped. With no process named lldb means all there are. A trace experiment that goes
+ * on without its client keeps the process, which runs on when the connection is closed.
+ */
 void on_detach(struct session *s, struct args *a)
 {
 	enum { LLDB_NOT_TRACED = 0xff };
@@ -489,6 +493,12 @@ void on_detach(struct session *s, struct args *a)
 			session_error(s, session_is_lldb(s) ? LLDB_NOT_TRACED : 1);
 		else
 			args_fail(a);
+		return;
+	}
+	if (tracepoints_outlives_client(inf)) {
+		say("Disconnected tracing in effect, leaving stopgo attached to the process");
+		s->left_running = true;
+		reply_ok(&s->reply);
 		return;
 	}
 	detach_inferior(s, inf, stay);

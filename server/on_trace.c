@@ -606,7 +606,8 @@ void on_trace_next_variable(struct session *s, struct args *a)
 		buf_putc(&s->reply, 'l');
 		return;
 	}
-	const struct trace_variable *v = &t->variables[s->trace_upload.variable++];
+	/* The newest first: gdb lists what it is told of in the opposite order. */
+	const struct trace_variable *v = &t->variables[t->variable_count - ++s->trace_upload.variable];
 	buf_printf(&s->reply, "%x:%" PRIx64 ":%x:", v->number, v->initial, v->builtin);
 	put_hex_text(&s->reply, v->name);
 }

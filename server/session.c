@@ -96,6 +96,8 @@ bool session_is_running(const struct session *s)
 {
 	struct view_thread about;
 
+	if (s->left_running)
+		return true;
 	if (!s->non_stop)
 		return s->running;
 	for (struct inferior *inf = s->inferiors->first; inf; inf = inf->next) {

@@ -68,6 +68,7 @@ struct session {
 	bool error_strings; /* QEnableErrorStrings */
 	bool thread_suffix; /* QThreadSuffixSupported */
 	bool resumed;       /* the client has let something run */
+	bool left_running;  /* it has detached from a process that is to be traced on: it runs when the connection is closed */
 	enum session_on_loss on_loss;
 	sigset_t pass;            /* QPassSignals */
 	bool signals_of_go;       /* the tracer has been told of Go's own signals */

@@ -428,9 +428,10 @@ int tracepoints_enable(struct tracepoints *t, struct trace_point *p, bool enable
 
 /* --- ends that are not asked for --- */
 
-bool tracepoints_outlives_client(const struct inferiors *all)
+bool tracepoints_outlives_client(const struct inferior *inf)
 {
-	return all->trace && all->trace->running && all->trace->disconnected;
+	const struct tracepoints *t = inf->all->trace;
+	return t && t->inf == inf && t->running && t->disconnected;
 }
 
 void tracepoints_client_gone(struct inferiors *all)

@@ -161,8 +161,8 @@ int tracepoints_enable(struct tracepoints *t, struct trace_point *p, bool enable
 void tracepoints_client_gone(struct inferiors *all);
 /* The process is gone, let go of, or another program: its points are, too. */
 void tracepoints_process_gone(struct inferior *inf, const char *why);
-/* It goes on when there is no client. */
-bool tracepoints_outlives_client(const struct inferiors *all);
+/* The experiment runs in this process and goes on when there is no client. */
+bool tracepoints_outlives_client(const struct inferior *inf);
 
 /* What conditions and commands of breakpoints know of variables. */
 void tracepoints_expressions(struct tracepoints *t, struct ax_trace *ret);
