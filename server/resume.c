@@ -127,13 +127,15 @@ static void note_resume(struct inferior *inf, pid_t tid, const struct action *on
 /*
  * The handler of Go's preemption signal is not where a step of lldb's or Delve's leads. It sends the goroutine to the scheduler, from
  * where it does not come back while the client holds all others: lldb resumes one thread alone to a breakpoint at the end of the line.
+ * Nor does it belong to the step that a goroutine's name is good for after the views have changed.
  */
 static bool holds_preemption(struct session *s, struct inferior *inf, const struct action *one,
 			     bool alone)
 {
-	bool step_of_lldb = session_is_lldb(s) && one->how.action != RESUME_CONT;
+	bool step = one->how.action != RESUME_CONT;
+	bool former = one->who.tid > 0 && threadview_is_former(inf->view, one->who.tid);
 
-	return (step_of_lldb || alone) && inferior_is_go(inf);
+	return ((step && (session_is_lldb(s) || former)) || alone) && inferior_is_go(inf);
 }
 
 static bool start_thread(struct session *s, struct inferior *inf, pid_t tid,

@@ -252,6 +252,11 @@ static pid_t former_tid(struct threadview *v, int64_t id)
 	return 0;
 }
 
+bool threadview_is_former(struct threadview *v, int64_t id)
+{
+	return former_tid(v, id) != 0;
+}
+
 /* The name that the OS thread which keeps one of the other view would have now; 0: it keeps none. A tid is no goroutine's number. */
 static int64_t other_name(struct threadview *v, struct gview *gv)
 {

@@ -71,6 +71,8 @@ int64_t threadview_interrupted(struct threadview *v, pid_t tid, int64_t wanted);
 void threadview_keep(struct threadview *v, int64_t id, pid_t tid);
 /* The views are about to change: until the next resume the client may go on using the ids that OS threads have now. */
 void threadview_keep_ids(struct threadview *v);
+/* Is it such a name, and none of the view in force? */
+bool threadview_is_former(struct threadview *v, int64_t id);
 /* This one stopped: it is listed, whatever is left out. */
 void threadview_stopped(struct threadview *v, int64_t id);
 

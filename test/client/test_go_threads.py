@@ -2,6 +2,7 @@
 releases of Go and ways to build."""
 import os
 import re
+import signal
 
 import pytest
 
@@ -298,6 +299,18 @@ def test_views_by_choice(session, programs):
     assert "details" not in rows[max(rows)]
     with pytest.raises(GdbError):
         gdb.monitor("set threads fibres")
+    gdb.kill()
+
+
+def test_step_by_the_name_of_the_other_view(session, programs):
+    """Right after the change gdb steps by the name it knows, and no preemption leads it away."""
+    gdb, server = session(programs.go("calls", where.newest_go()))
+    gdb.run_to("main.add")
+    for view in ("os", "goroutines"):
+        assert "threads are" in gdb.monitor("set threads " + view)
+        for tid in process.tasks(server.inferior):
+            process.signal_thread(server.inferior, tid, signal.SIGURG)
+        gdb.step("stepi", func="main.add")
     gdb.kill()
 
 

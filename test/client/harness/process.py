@@ -1,4 +1,5 @@
 """A process looked at through /proc, and one started to be attached to."""
+import ctypes
 import os
 import re
 import signal
@@ -51,6 +52,12 @@ def sleeps_for_time(pid):
 
 def tasks(pid):
     return sorted(int(name) for name in os.listdir(f"/proc/{pid}/task"))
+
+
+def signal_thread(pid, tid, number):
+    """tgkill."""
+    if ctypes.CDLL(None, use_errno=True).syscall(234, pid, tid, number) < 0:
+        raise OSError(ctypes.get_errno(), f"no signal for thread {tid} of {pid}")
 
 
 def changed_text(pid):
