@@ -43,6 +43,7 @@ void live_event(struct task *task, struct stop stop)
 	task->pending = stop;
 	task->has_pending = true;
 	task->interrupt_wanted = false;
+	task_hold_pauses(task);
 	if (task->resumed)
 		live_queue(task);
 }

@@ -83,23 +83,32 @@ static bool holds_signals(const struct task *task)
 	       (!task->how.hold_ms || task->held_us < UINT64_C(1000) * task->how.hold_ms);
 }
 
+static uint64_t now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+void task_hold_pauses(struct task *task)
+{
+	if (task->hold_from_us)
+		task->held_us += now_us() - task->hold_from_us;
+	task->hold_from_us = 0;
+}
+
 /*
  * How long it has been under way since a signal waits, in all resumes together: somebody in the program may wait for what the handler
  * does (Go's collector, for a goroutine to be preempted), and waits as long as this goes on.
  */
 static void count_hold(struct task *task)
 {
-	struct timespec ts;
-
-	if (!task->how.hold_ms || !task->deferred) {
-		task->held_us = task->hold_from_us = 0;
-		return;
-	}
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	uint64_t now = (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-	if (task->hold_from_us)
-		task->held_us += now - task->hold_from_us;
-	task->hold_from_us = now;
+	task_hold_pauses(task);
+	if (!task->how.hold_ms || !task->deferred)
+		task->held_us = 0;
+	else
+		task->hold_from_us = now_us();
 }
 
 /* Its client must hear of every signal: a handler that it does not know of would be taken for where the step led. */
@@ -496,7 +505,8 @@ void task_tell_step(struct task *task)
 	struct tracer *tr = &task->proc->live->base;
 
 	if (task->tells_steps)
-		task->tells_steps = tr->stepped && tr->stepped(tr->hit_ctx, &task->proc->base, task->tid);
+		task->tells_steps =
+			tr->stepped && tr->stepped(tr->hit_ctx, &task->proc->base, task->tid);
 }
 
 void task_stepped(struct task *task)

@@ -415,6 +415,8 @@ bool task_steps_openly(const struct task *task);
 bool task_job_control(const struct task *task, int signo);
 /* Delivered without a stop. */
 bool task_passes_signal(struct task *task, int signo);
+/* It stands still: the time until it goes on does not count for a hold. */
+void task_hold_pauses(struct task *task);
 /* Sends it with what came with it, as far as the kernel allows. */
 void task_send(const struct task *task, const struct deferred_signal *d);
 /* What a restart is to deliver, given that it was asked to deliver signo; the rest is sent. */
