@@ -338,6 +338,7 @@ static bool everybody_stands(struct live *live)
 	return all;
 }
 
+/* Half as long again where there are jumps, which wait for everybody to stand. */
 static void leave_within(struct live *live, unsigned patience_ms)
 {
 	uint64_t start = now_ms();
@@ -347,6 +348,7 @@ static void leave_within(struct live *live, unsigned patience_ms)
 		if (p->space)
 			restore_memory(&p->space->sw, p->space->memfd);
 	}
+	start = now_ms();
 	while (!try_leave_all(live) && now_ms() - start < patience_ms)
 		nanosleep(&(struct timespec){ .tv_nsec = 500000 }, NULL);
 }
