@@ -1,5 +1,7 @@
 """Conditions that are compiled into the program: each passing is counted once, each hit is a stop, whatever comes meanwhile."""
 import re
+import resource
+import signal
 import subprocess
 import time
 
@@ -138,6 +140,28 @@ def test_each_hit_is_a_stop(made, programs, serve, threads):
     finish(actor, client, server)
     assert hits and compiled, (hits, compiled)
     assert passed + hits >= threads * (last - first)
+
+
+@pytest.mark.parametrize("name", ("SIGTERM", "SIGSEGV", "SIGKILL"))
+def test_nothing_is_left_behind(made, programs, serve, name):
+    """The server ends while threads run through a stub: the jump goes with it, and nobody notices."""
+    actor = made.add(Puppet(programs, workers=4, pause_us=0))
+    server = serve.attach(actor.pid, options=("--once",), preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)))
+    client = made.add(Client(server.port))
+    reply = client.begin()
+    addr = actor.at["call"]
+    client.insert(addr, condition(FALSE))
+    end = time.monotonic() + 6 * LIMIT
+    while not way(client, addr)[0]:
+        assert time.monotonic() < end, way(client, addr)
+        client.go_on(reply)
+        time.sleep(0.02)
+        reply = client.halt()
+    client.go_on(reply)
+    actor.check()
+    server.signal(getattr(signal, name))
+    wait_gone(server, 2 * LIMIT)
+    actor.assert_untouched(3 * LIMIT)
 
 
 def behind_check(path, function):

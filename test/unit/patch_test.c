@@ -982,14 +982,16 @@ static void comes_and_goes(void **state _unused_)
 
 static void says_how_fast_it_is(void **state _unused_)
 {
-	for (int i = 0; i < 2; i++) {
-		pid_t pid = start(i ? 64 : 1, 0);
+	static const size_t threads[] = { 1, 8, 64 };
+
+	for (int i = 0; i < 3; i++) {
+		pid_t pid = start(threads[i], 0);
 		uint64_t addr = (uint64_t)first_long;
 		struct target *t = attach(pid);
 		halt();
 		insert(t, addr, is_three, sizeof(is_three));
 		run_rounds(t, 300);
-		unsigned long rounds = i ? 100000 : 5000000;
+		unsigned long rounds = 5000000 / threads[i];
 		double from = now_s();
 		run_rounds(t, rounds);
 		print_message("%zu threads: %.1f million a second\n", worker_count,
