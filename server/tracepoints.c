@@ -462,8 +462,10 @@ void tracepoints_process_gone(struct inferior *inf, const char *why)
 		return;
 	for (size_t i = 0; i < t->count; i++)
 		t->points[i]->in = false;
-	tracepoints_end(t, TRACE_STOPPED, 0, NULL);
-	(void)tracepoints_set_text(&t->stop_notes, why, NULL);
+	if (t->running) {
+		tracepoints_end(t, TRACE_STOPPED, 0, NULL);
+		(void)tracepoints_set_text(&t->stop_notes, why, NULL);
+	}
 	t->out_due = false;
 	t->inf = NULL;
 }
