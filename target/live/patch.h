@@ -50,6 +50,8 @@ void patch_find_kept(struct space *s, struct swpoint *p);
 void patch_put_in(struct space *s, struct swpoint *p);
 /* The point goes, its stub stays. */
 void patch_keep(struct space *s, struct swpoint *p);
+/* The jump is there; while everybody stands still: it will be when somebody runs. */
+bool patch_is_in(const struct proc *p, const struct swpoint *point);
 /* Halts who runs beside jumps that are about to be changed; true: somebody is to be released. */
 bool patch_quieten(struct proc *p);
 /* A jump becomes an int3. */

@@ -147,6 +147,13 @@ void patch_put_in(struct space *s, struct swpoint *p)
 	p->why = put_in(s, p);
 }
 
+bool patch_is_in(const struct proc *p, const struct swpoint *point)
+{
+	return point->jump_len ||
+	       (point->patch && !point->why && p->live->fast && !patch_anybody_runs(p->space) &&
+		!patch_refused_now(p, point).why);
+}
+
 /* ---- where stubs and hops go */
 
 static bool within_reach(uint64_t a, uint64_t b)

@@ -418,9 +418,7 @@ static int way(struct target *t, uint64_t addr, struct point_way *ret)
 	bool was = point && point->inserted && point->condition_count;
 	if (!was && (!point || !swpoint_needed(point)))
 		return -ENOENT;
-	/* What is out while everybody stands still for long comes back as it was. */
-	bool compiled = point->jump_len ||
-			(point->patch && !point->inserted && !point->why && p->live->fast);
+	bool compiled = patch_is_in(p, point);
 	*ret = (struct point_way){ .how = compiled ? "compiled into the program" : "traps",
 				   .why = compiled || !point->why ? "" : point->why,
 				   .past = over_way(point),

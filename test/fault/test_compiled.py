@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+import judge
 from harness import wait
 from stage import (FALSE, LIMIT, RSI, Client, GoPuppet, Puppet, Seed, condition, reg_equals, reg_every, thread_of, times,
                    wait_gone)
@@ -68,7 +69,7 @@ def test_each_passing_is_counted(made, programs, serve, threads, point):
     seed = Seed()
     actor.at["mov"] = actor.at["syscall"] - 5
     addr = actor.at[point]
-    others = [actor.at["odd"], actor.at["count"]]
+    others = [actor.at["leaf"], actor.at["count"]]
     for at in (addr, *others):
         client.insert(at, condition(FALSE))
     turn = 0
@@ -161,6 +162,8 @@ def test_nothing_is_left_behind(made, programs, serve, name):
     actor.check()
     server.signal(getattr(signal, name))
     wait_gone(server, 2 * LIMIT)
+    # The guard of a server that was killed begins when the kernel has let go of the process.
+    wait.until(lambda: not judge.faults(actor.pid, actor.points, actor.pages), "the jump to be gone", 3 * LIMIT)
     actor.assert_untouched(3 * LIMIT)
 
 
