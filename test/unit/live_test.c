@@ -322,7 +322,7 @@ static void internal_points_stand_beside_the_clients(void **state _unused_)
 	}
 	insert(t, POINT_SW, (uint64_t)marked, 1);
 	bool both = false, asked = false;
-	for (int i = 0; i < 200 && !(both && asked); i++) {
+	for (int i = 0; i < 20000 && !(both && asked); i++) { /* who stops leads, for a while */
 		go_all(t, RESUME_CONT, 0);
 		struct target_event ev = next();
 		tr->ops->stop_all(tr);
