@@ -1,15 +1,15 @@
 /*
- * on_trace.c - the packets of gdb's trace experiments (tracepoints.h). Source: Debugging with GDB, "Tracepoint Packets".
+ * on_trace.c - the packets that run a trace experiment and look at what it collected. Source: Debugging with GDB, "Tracepoint Packets".
  */
 #include "protocol/hex.h"
 #include "server/handlers.h"
-#include "server/tracepoints.h"
+#include "server/on_trace.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
-static struct tracepoints *experiment(struct session *s)
+struct tracepoints *trace_experiment(struct session *s)
 {
 	struct tracepoints *t = tracepoints_get(s->inferiors);
 
@@ -24,7 +24,7 @@ static struct tracepoints *experiment(struct session *s)
 	return t;
 }
 
-static void answer(struct session *s, int r, const struct err *err)
+void trace_answer(struct session *s, int r, const struct err *err)
 {
 	if (r < 0)
 		session_error_from(s, 1, err);
@@ -32,388 +32,38 @@ static void answer(struct session *s, int r, const struct err *err)
 		reply_ok(&s->reply);
 }
 
-/* The whole packet was read; else it is an error. */
-static bool complete(struct args *a)
+bool trace_complete(struct args *a)
 {
 	return args_done(a) || args_fail(a);
 }
 
-/* --- defining --- */
-
-/* "LEN,HEX": the bytecode is compiled at once. */
-static int take_code(struct session *s, struct args *a, unsigned allowed, struct ax **ret,
-		     struct err *err)
-{
-	uint64_t len = args_hex_max(a, AX_CODE_MAX);
-	args_skip(a, ',');
-	buf_reset(&s->scratch);
-	uint8_t *code = args_ok(a) ? buf_reserve(&s->scratch, len ? len : 1) : NULL;
-	if (!code || !args_hex_exact(a, code, len))
-		return err_set(err, -EINVAL, "a tracepoint's agent expression is malformed");
-	return ax_compile_allowing(allowed, code, len, regmap_ax_reg, &s->regs, ret, err);
-}
-
-/* What lies between two places of a packet, as text. */
-static char *text_between(const struct args *a, size_t from)
-{
-	return strndup((const char *)a->data + from, a->at - from);
-}
-
-/* ":Xlen,hex" is a condition; the others are kinds of tracepoints that need an agent in the program. */
-static int take_option(struct session *s, struct args *a, struct trace_point *p, struct err *err)
-{
-	switch (args_char(a)) {
-	case 'X': {
-		size_t from = a->at;
-		if (p->condition)
-			return err_set(err, -EINVAL, "a tracepoint has one condition at most");
-		int r = take_code(s, a, AX_VARIABLES, &p->condition, err);
-		if (r == 0 && !(p->condition_text = text_between(a, from)))
-			r = err_set(err, -ENOMEM, "no memory for a tracepoint");
-		return r;
-	}
-	case 'F':
-	case 'S':
-		return err_set(err, -EOPNOTSUPP,
-			       "fast and static tracepoints need an agent in the program, which "
-			       "there is not");
-	default: return err_set(err, -EINVAL, "a tracepoint packet is malformed");
-	}
-}
-
-static unsigned take_number(struct args *a)
+unsigned trace_take_number(struct args *a)
 {
 	return (unsigned)args_hex_max(a, TRACEFRAME_NUMBER_MAX);
-}
-
-/* "N:ADDR:E|D:STEPS:PASSES[:Xlen,hex][-]"; true: more is to come. */
-static int take_definition(struct session *s, struct args *a, struct trace_point *p, bool *ret_more,
-			   struct err *err)
-{
-	int r = 0;
-
-	p->number = take_number(a);
-	args_skip(a, ':');
-	p->addr = args_hex_u64(a);
-	args_skip(a, ':');
-	p->enabled = args_accept(a, 'E');
-	if (!p->enabled)
-		args_skip(a, 'D');
-	args_skip(a, ':');
-	p->steps = args_hex_u64(a);
-	args_skip(a, ':');
-	p->passes = args_hex_u64(a);
-	while (r == 0 && args_accept(a, ':'))
-		r = take_option(s, a, p, err);
-	*ret_more = args_accept(a, '-');
-	if (r == 0 && (!args_done(a) || !p->number))
-		r = err_set(err, -EINVAL, "a tracepoint packet is malformed");
-	return r;
-}
-
-static void define(struct session *s, struct tracepoints *t, struct args *a)
-{
-	struct trace_point p = { 0 };
-	struct err err = { 0 };
-	bool more;
-
-	int r = take_definition(s, a, &p, &more, &err);
-	s->trace_steps = false;
-	if (r < 0) {
-		ax_free(p.condition);
-		free(p.condition_text);
-		session_error_from(s, 1, &err);
-		return;
-	}
-	/* gdb defines one anew while the trace runs when it has looked at its places again: it is there already. */
-	s->trace_again = tracepoints_find(t, p.number, p.addr) != NULL;
-	if (s->trace_again) {
-		ax_free(p.condition);
-		free(p.condition_text);
-		reply_ok(&s->reply);
-		return;
-	}
-	r = tracepoints_define(t, &p, &err);
-	if (r == 0 && !more)
-		r = tracepoints_install(t, tracepoints_find(t, p.number, p.addr), &err);
-	answer(s, r, &err);
-}
-
-/* "R<mask>": all are collected whatever it says, as one register is not worth a format of its own. */
-static void skip_mask(struct args *a)
-{
-	while (args_left(a) && hex_digit((uint8_t)args_peek(a)) >= 0)
-		args_char(a);
-}
-
-/* "M<register>,<offset>,<length>"; -1 or ffffffff: no register. */
-static int take_memory(struct session *s, struct args *a, struct trace_action *ret)
-{
-	bool none = args_accept_text(a, "-1");
-	uint64_t base = none ? UINT32_MAX : args_hex_u64(a);
-
-	args_skip(a, ',');
-	ret->addr = args_hex_u64(a);
-	args_skip(a, ',');
-	ret->len = args_hex_max(a, UINT32_MAX);
-	ret->base = -1;
-	if (base != UINT32_MAX && base != UINT64_MAX) {
-		ret->base = base <= UINT16_MAX ? regmap_ax_reg(&s->regs, (unsigned)base) : -1;
-		if (ret->base < 0)
-			args_fail(a);
-	}
-	return args_ok(a) ? 0 : -EINVAL;
-}
-
-static int take_action(struct session *s, struct args *a, struct trace_action *ret, struct err *err)
-{
-	size_t from = a->at;
-	int r = 0;
-
-	switch (args_char(a)) {
-	case 'R':
-		ret->kind = TRACE_REGISTERS;
-		skip_mask(a);
-		break;
-	case 'M':
-		ret->kind = TRACE_MEMORY;
-		r = take_memory(s, a, ret);
-		break;
-	case 'X':
-		ret->kind = TRACE_EXPRESSION;
-		r = take_code(s, a, AX_VARIABLES | AX_COLLECTS, &ret->ax, err);
-		break;
-	case 'L':
-		return err_set(
-			err, -EOPNOTSUPP,
-			"static tracepoints need an agent in the program, which there is not");
-	default: r = -EINVAL;
-	}
-	if (r == 0 && !(ret->text = text_between(a, from)))
-		r = err_set(err, -ENOMEM, "no memory for a tracepoint's action");
-	if (r == -EINVAL && err && !err->code)
-		err_set(err, r, "a tracepoint's action is malformed");
-	return r;
-}
-
-/* "-N:ADDR:[S]actions[-]". Behind the first S all are for the steps. */
-static void add_actions(struct session *s, struct tracepoints *t, struct args *a)
-{
-	unsigned number = take_number(a);
-	args_skip(a, ':');
-	uint64_t addr = args_hex_u64(a);
-	struct err err = { 0 };
-	int r = 0;
-
-	args_skip(a, ':');
-	struct trace_point *p = args_ok(a) ? tracepoints_find(t, number, addr) : NULL;
-	if (!p) {
-		session_error_text(s, 1, "there is no such tracepoint");
-		return;
-	}
-	while (r == 0 && args_left(a) && args_peek(a) != '-') {
-		struct trace_action action = { 0 };
-		s->trace_steps |= args_accept(a, 'S');
-		r = take_action(s, a, &action, &err);
-		action.stepping = s->trace_steps;
-		if (r < 0 || s->trace_again) {
-			ax_free(action.ax);
-			free(action.text);
-		} else {
-			r = tracepoints_add_action(t, p, &action, &err);
-		}
-	}
-	bool more = args_accept(a, '-');
-	if (r == 0 && !args_done(a))
-		r = err_set(&err, -EINVAL, "a tracepoint's actions are malformed");
-	if (r == 0 && !more)
-		r = tracepoints_install(t, p, &err);
-	if (r < 0)
-		a->failed = false; /* the words say more than E01 */
-	answer(s, r, &err);
-}
-
-void on_trace_define(struct session *s, struct args *a)
-{
-	struct tracepoints *t = experiment(s);
-
-	args_skip(a, ':');
-	if (!t || !args_ok(a))
-		return;
-	if (args_accept(a, '-'))
-		add_actions(s, t, a);
-	else
-		define(s, t, a);
-}
-
-/* QTDPsrc:N:ADDR:KIND:START:LENGTH:HEX */
-void on_trace_source(struct session *s, struct args *a)
-{
-	struct tracepoints *t = experiment(s);
-	char kind[16];
-	struct err err = { 0 };
-
-	args_skip(a, ':');
-	unsigned number = take_number(a);
-	args_skip(a, ':');
-	uint64_t addr = args_hex_u64(a);
-	args_skip(a, ':');
-	struct args word = args_upto(a, ':');
-	uint64_t start = args_hex_u64(a);
-	args_skip(a, ':');
-	args_hex_u64(a);
-	args_skip(a, ':');
-	const char *text = args_left(a) ? args_hex_text(a, &s->scratch) : "";
-	if (!t || !complete(a) || !text || word.len >= sizeof(kind) ||
-	    memchr(word.data, 0, word.len)) {
-		args_fail(a);
-		return;
-	}
-	memcpy(kind, word.data, word.len);
-	kind[word.len] = 0;
-	struct trace_point *p = tracepoints_find(t, number, addr);
-	if (!p)
-		session_error_text(s, 1, "there is no such tracepoint");
-	else
-		answer(s,
-		       s->trace_again ? 0
-				      : tracepoints_add_source(t, p, kind, text, start != 0, &err),
-		       &err);
-}
-
-/* QTDV:N:VALUE:BUILTIN:HEXNAME */
-void on_trace_variable(struct session *s, struct args *a)
-{
-	struct tracepoints *t = experiment(s);
-	struct trace_variable v = { 0 };
-	struct err err = { 0 };
-
-	args_skip(a, ':');
-	v.number = (unsigned)args_hex_max(a, UINT16_MAX);
-	args_skip(a, ':');
-	v.initial = args_hex_u64(a);
-	args_skip(a, ':');
-	v.builtin = args_hex_u64(a) != 0;
-	args_skip(a, ':');
-	const char *name = args_left(a) ? args_hex_text(a, &s->scratch) : "";
-	if (!t || !complete(a) || !name)
-		return;
-	v.name = strdup(name);
-	answer(s, v.name ? tracepoints_define_variable(t, &v, &err) : -ENOMEM, &err);
-}
-
-/* QTro:START,END:START,END */
-void on_trace_read_only(struct session *s, struct args *a)
-{
-	struct tracepoints *t = experiment(s);
-	struct err err = { 0 };
-	int r = 0;
-
-	while (t && r == 0 && args_accept(a, ':')) {
-		struct trace_range range = { .start = args_hex_u64(a) };
-		args_skip(a, ',');
-		range.end = args_hex_u64(a);
-		r = args_ok(a) ? tracepoints_add_read_only(t, range, &err) : 0;
-	}
-	if (t && complete(a))
-		answer(s, r, &err);
-}
-
-void on_trace_init(struct session *s, struct args *a)
-{
-	struct tracepoints *t = experiment(s);
-
-	if (!t || !complete(a))
-		return;
-	s->trace_frame = -1;
-	tracepoints_init(t);
-	reply_ok(&s->reply);
-}
-
-/* --- settings --- */
-
-/* "size:-1" is the default; "circular:1" */
-void on_trace_buffer_set(struct session *s, struct args *a)
-{
-	struct tracepoints *t = experiment(s);
-	struct err err = { 0 };
-	int r = 0;
-
-	if (args_accept_text(a, ":circular:")) {
-		bool circular = args_hex_u64(a) != 0;
-		if (t && complete(a))
-			tracepoints_set_circular(t, circular);
-	} else if (args_accept_text(a, ":size:")) {
-		uint64_t size = args_accept_text(a, "-1") ? 0 : args_hex_u64(a);
-		if (t && complete(a))
-			r = tracepoints_set_size(t, size, &err);
-	} else {
-		return;
-	}
-	if (t && args_ok(a))
-		answer(s, r, &err);
-}
-
-void on_trace_disconnected(struct session *s, struct args *a)
-{
-	struct tracepoints *t = experiment(s);
-
-	args_skip(a, ':');
-	bool on = args_hex_u64(a) != 0;
-	if (!t || !complete(a))
-		return;
-	t->disconnected = on;
-	reply_ok(&s->reply);
-}
-
-/* user:HEX;notes:HEX;tstop:HEX; */
-void on_trace_notes(struct session *s, struct args *a)
-{
-	struct tracepoints *t = experiment(s);
-	struct args key, value;
-	struct err err = { 0 };
-	int r = 0;
-
-	args_skip(a, ':');
-	while (t && r == 0 && args_key_value(a, ':', &key, &value)) {
-		char **which = args_is(&key, "user")    ? &t->user
-			       : args_is(&key, "notes") ? &t->notes
-			       : args_is(&key, "tstop") ? &t->stop_notes
-							: NULL;
-		buf_reset(&s->scratch);
-		const char *text = args_left(&value) ? args_hex_text(&value, &s->scratch) : "";
-		if (!which || !text || !args_done(&value) || strlen(text) > TRACEPOINTS_NOTE_MAX) {
-			args_fail(a);
-			return;
-		}
-		r = tracepoints_set_text(which, text, &err);
-	}
-	if (t && args_ok(a))
-		answer(s, r, &err);
 }
 
 /* --- the run --- */
 
 void on_trace_start(struct session *s, struct args *a)
 {
-	struct tracepoints *t = experiment(s);
+	struct tracepoints *t = trace_experiment(s);
 	struct inferior *inf = session_inferior(s);
 	struct err err = { 0 };
 
-	if (!t || !complete(a))
+	if (!t || !trace_complete(a))
 		return;
 	s->trace_frame = -1;
-	answer(s,
-	       inf ? tracepoints_start(t, inf, &s->regs, &err)
-		   : err_set(&err, -ESRCH, "there is no process that could be traced"),
-	       &err);
+	trace_answer(s,
+		     inf ? tracepoints_start(t, inf, &s->regs, &err)
+			 : err_set(&err, -ESRCH, "there is no process that could be traced"),
+		     &err);
 }
 
 void on_trace_stop(struct session *s, struct args *a)
 {
-	struct tracepoints *t = experiment(s);
+	struct tracepoints *t = trace_experiment(s);
 
-	if (!t || !complete(a))
+	if (!t || !trace_complete(a))
 		return;
 	tracepoints_end(t, TRACE_STOPPED, 0, NULL);
 	tracepoints_settle(t);
@@ -422,20 +72,20 @@ void on_trace_stop(struct session *s, struct args *a)
 
 static void enable(struct session *s, struct args *a, bool enabled)
 {
-	struct tracepoints *t = experiment(s);
+	struct tracepoints *t = trace_experiment(s);
 	struct err err = { 0 };
 
 	args_skip(a, ':');
-	unsigned number = take_number(a);
+	unsigned number = trace_take_number(a);
 	args_skip(a, ':');
 	uint64_t addr = args_hex_u64(a);
-	if (!t || !complete(a))
+	if (!t || !trace_complete(a))
 		return;
 	struct trace_point *p = tracepoints_find(t, number, addr);
 	if (!p)
 		session_error_text(s, 1, "there is no such tracepoint");
 	else
-		answer(s, tracepoints_enable(t, p, enabled, &err), &err);
+		trace_answer(s, tracepoints_enable(t, p, enabled, &err), &err);
 }
 
 void on_trace_enable(struct session *s, struct args *a)
@@ -475,10 +125,10 @@ static void put_end(const struct tracepoints *t, struct buf *b)
 
 void on_trace_status(struct session *s, struct args *a)
 {
-	struct tracepoints *t = experiment(s);
+	struct tracepoints *t = trace_experiment(s);
 	struct buf *b = &s->reply;
 
-	if (!t || !complete(a))
+	if (!t || !trace_complete(a))
 		return;
 	buf_printf(b, "T%d;", t->running);
 	put_end(t, b);
@@ -500,13 +150,13 @@ void on_trace_status(struct session *s, struct args *a)
 /* qTP:N:ADDR */
 void on_trace_point_status(struct session *s, struct args *a)
 {
-	struct tracepoints *t = experiment(s);
+	struct tracepoints *t = trace_experiment(s);
 
 	args_skip(a, ':');
-	unsigned number = take_number(a);
+	unsigned number = trace_take_number(a);
 	args_skip(a, ':');
 	uint64_t addr = args_hex_u64(a);
-	if (!t || !complete(a))
+	if (!t || !trace_complete(a))
 		return;
 	const struct trace_point *p = tracepoints_find(t, number, addr);
 	if (p)
@@ -518,14 +168,14 @@ void on_trace_point_status(struct session *s, struct args *a)
 /* qTV:N */
 void on_trace_variable_value(struct session *s, struct args *a)
 {
-	struct tracepoints *t = experiment(s);
+	struct tracepoints *t = trace_experiment(s);
 	struct traceframe frame;
 	uint64_t value = 0;
 	bool known;
 
 	args_skip(a, ':');
 	unsigned number = (unsigned)args_hex_max(a, UINT16_MAX);
-	if (!t || !complete(a))
+	if (!t || !trace_complete(a))
 		return;
 	if (s->trace_frame >= 0) {
 		known = traceframes_get(&t->frames, (size_t)s->trace_frame, &frame) &&
@@ -577,9 +227,9 @@ static bool put_part(struct session *s, const struct trace_point *p, size_t n)
 
 void on_trace_next_point(struct session *s, struct args *a)
 {
-	struct tracepoints *t = experiment(s);
+	struct tracepoints *t = trace_experiment(s);
 
-	if (!t || !complete(a))
+	if (!t || !trace_complete(a))
 		return;
 	while (s->trace_upload.point < t->count) {
 		if (put_part(s, t->points[s->trace_upload.point], s->trace_upload.part++))
@@ -598,16 +248,17 @@ void on_trace_first_point(struct session *s, struct args *a)
 
 void on_trace_next_variable(struct session *s, struct args *a)
 {
-	struct tracepoints *t = experiment(s);
+	struct tracepoints *t = trace_experiment(s);
 
-	if (!t || !complete(a))
+	if (!t || !trace_complete(a))
 		return;
 	if (s->trace_upload.variable >= t->variable_count) {
 		buf_putc(&s->reply, 'l');
 		return;
 	}
 	/* The newest first: gdb lists what it is told of in the opposite order. */
-	const struct trace_variable *v = &t->variables[t->variable_count - ++s->trace_upload.variable];
+	const struct trace_variable *v =
+		&t->variables[t->variable_count - ++s->trace_upload.variable];
 	buf_printf(&s->reply, "%x:%" PRIx64 ":%x:", v->number, v->initial, v->builtin);
 	put_hex_text(&s->reply, v->name);
 }
@@ -621,7 +272,7 @@ void on_trace_first_variable(struct session *s, struct args *a)
 /* Without an agent in the program there are no fast tracepoints, and any instruction will do for the others. */
 void on_trace_least_length(struct session *s, struct args *a)
 {
-	if (complete(a))
+	if (trace_complete(a))
 		buf_putc(&s->reply, '0');
 }
 
@@ -630,14 +281,14 @@ void on_trace_least_length(struct session *s, struct args *a)
 /* qTBuffer:OFFSET,LENGTH: bytes as they are saved; 'l' behind the last. */
 void on_trace_buffer(struct session *s, struct args *a)
 {
-	struct tracepoints *t = experiment(s);
+	struct tracepoints *t = trace_experiment(s);
 	size_t size;
 
 	args_skip(a, ':');
 	uint64_t offset = args_hex_u64(a);
 	args_skip(a, ',');
 	uint64_t len = args_hex_u64(a);
-	if (!t || !complete(a))
+	if (!t || !trace_complete(a))
 		return;
 	const uint8_t *bytes = traceframes_bytes(&t->frames, &size);
 	if (offset >= size)
@@ -660,12 +311,12 @@ static bool take_wanted(struct args *a, struct wanted *ret)
 	if (args_accept_text(a, "pc:")) {
 		ret->by = INSIDE;
 		ret->start = ret->end = args_hex_u64(a);
-		return complete(a);
+		return trace_complete(a);
 	}
 	if (args_accept_text(a, "tdp:")) {
 		ret->by = BY_POINT;
 		ret->start = args_hex_u64(a);
-		return complete(a);
+		return trace_complete(a);
 	}
 	bool inside = args_accept_text(a, "range:"),
 	     outside = !inside && args_accept_text(a, "outside:");
@@ -675,7 +326,7 @@ static bool take_wanted(struct args *a, struct wanted *ret)
 		args_skip(a, ':');
 		ret->end = args_hex_u64(a);
 	}
-	return complete(a);
+	return trace_complete(a);
 }
 
 static bool is_wanted(const struct tracepoints *t, size_t n, const struct wanted *w)
@@ -695,7 +346,7 @@ static bool is_wanted(const struct tracepoints *t, size_t n, const struct wanted
 /* Searches begin behind the frame that is looked at. */
 void on_trace_frame(struct session *s, struct args *a)
 {
-	struct tracepoints *t = experiment(s);
+	struct tracepoints *t = trace_experiment(s);
 	struct wanted w = { 0 };
 	struct traceframe frame;
 

@@ -31,70 +31,70 @@ static const char no_trace[] =
 static const char no_tsv[] = "trace state variables exist in trace experiments only";
 
 /* clang-format off */
-static const struct op_def defs[OP_COUNT] = {
+static const struct op_def defs[AXCODE_COUNT] = {
 	[0x01] = { "float", no_float, 0, 0, 0 },
-	[OP_ADD] = { "add", NULL, NONE, 2, 1 },
-	[OP_SUB] = { "sub", NULL, NONE, 2, 1 },
-	[OP_MUL] = { "mul", NULL, NONE, 2, 1 },
-	[OP_DIV_SIGNED] = { "div_signed", NULL, NONE, 2, 1 },
-	[OP_DIV_UNSIGNED] = { "div_unsigned", NULL, NONE, 2, 1 },
-	[OP_REM_SIGNED] = { "rem_signed", NULL, NONE, 2, 1 },
-	[OP_REM_UNSIGNED] = { "rem_unsigned", NULL, NONE, 2, 1 },
-	[OP_LSH] = { "lsh", NULL, NONE, 2, 1 },
-	[OP_RSH_SIGNED] = { "rsh_signed", NULL, NONE, 2, 1 },
-	[OP_RSH_UNSIGNED] = { "rsh_unsigned", NULL, NONE, 2, 1 },
-	[OP_TRACE] = { "trace", NULL, NONE, 2, 0 },
-	[OP_TRACE_QUICK] = { "trace_quick", NULL, IMM8, 1, 1 },
-	[OP_LOG_NOT] = { "log_not", NULL, NONE, 1, 1 },
-	[OP_BIT_AND] = { "bit_and", NULL, NONE, 2, 1 },
-	[OP_BIT_OR] = { "bit_or", NULL, NONE, 2, 1 },
-	[OP_BIT_XOR] = { "bit_xor", NULL, NONE, 2, 1 },
-	[OP_BIT_NOT] = { "bit_not", NULL, NONE, 1, 1 },
-	[OP_EQUAL] = { "equal", NULL, NONE, 2, 1 },
-	[OP_LESS_SIGNED] = { "less_signed", NULL, NONE, 2, 1 },
-	[OP_LESS_UNSIGNED] = { "less_unsigned", NULL, NONE, 2, 1 },
-	[OP_EXT] = { "ext", NULL, BITS, 1, 1 },
-	[OP_REF8] = { "ref8", NULL, NONE, 1, 1 },
-	[OP_REF16] = { "ref16", NULL, NONE, 1, 1 },
-	[OP_REF32] = { "ref32", NULL, NONE, 1, 1 },
-	[OP_REF64] = { "ref64", NULL, NONE, 1, 1 },
+	[AXCODE_ADD] = { "add", NULL, NONE, 2, 1 },
+	[AXCODE_SUB] = { "sub", NULL, NONE, 2, 1 },
+	[AXCODE_MUL] = { "mul", NULL, NONE, 2, 1 },
+	[AXCODE_DIV_SIGNED] = { "div_signed", NULL, NONE, 2, 1 },
+	[AXCODE_DIV_UNSIGNED] = { "div_unsigned", NULL, NONE, 2, 1 },
+	[AXCODE_REM_SIGNED] = { "rem_signed", NULL, NONE, 2, 1 },
+	[AXCODE_REM_UNSIGNED] = { "rem_unsigned", NULL, NONE, 2, 1 },
+	[AXCODE_LSH] = { "lsh", NULL, NONE, 2, 1 },
+	[AXCODE_RSH_SIGNED] = { "rsh_signed", NULL, NONE, 2, 1 },
+	[AXCODE_RSH_UNSIGNED] = { "rsh_unsigned", NULL, NONE, 2, 1 },
+	[AXCODE_TRACE] = { "trace", NULL, NONE, 2, 0 },
+	[AXCODE_TRACE_QUICK] = { "trace_quick", NULL, IMM8, 1, 1 },
+	[AXCODE_LOG_NOT] = { "log_not", NULL, NONE, 1, 1 },
+	[AXCODE_BIT_AND] = { "bit_and", NULL, NONE, 2, 1 },
+	[AXCODE_BIT_OR] = { "bit_or", NULL, NONE, 2, 1 },
+	[AXCODE_BIT_XOR] = { "bit_xor", NULL, NONE, 2, 1 },
+	[AXCODE_BIT_NOT] = { "bit_not", NULL, NONE, 1, 1 },
+	[AXCODE_EQUAL] = { "equal", NULL, NONE, 2, 1 },
+	[AXCODE_LESS_SIGNED] = { "less_signed", NULL, NONE, 2, 1 },
+	[AXCODE_LESS_UNSIGNED] = { "less_unsigned", NULL, NONE, 2, 1 },
+	[AXCODE_EXT] = { "ext", NULL, BITS, 1, 1 },
+	[AXCODE_REF8] = { "ref8", NULL, NONE, 1, 1 },
+	[AXCODE_REF16] = { "ref16", NULL, NONE, 1, 1 },
+	[AXCODE_REF32] = { "ref32", NULL, NONE, 1, 1 },
+	[AXCODE_REF64] = { "ref64", NULL, NONE, 1, 1 },
 	[0x1b] = { "ref_float", no_float, 0, 0, 0 },
 	[0x1c] = { "ref_double", no_float, 0, 0, 0 },
 	[0x1d] = { "ref_long_double", no_float, 0, 0, 0 },
 	[0x1e] = { "l_to_d", no_float, 0, 0, 0 },
 	[0x1f] = { "d_to_l", no_float, 0, 0, 0 },
-	[OP_IF_GOTO] = { "if_goto", NULL, TARGET, 1, 0 },
-	[OP_GOTO] = { "goto", NULL, TARGET, 0, 0 },
-	[OP_CONST8] = { "const8", NULL, IMM8, 0, 1 },
-	[OP_CONST16] = { "const16", NULL, IMM16, 0, 1 },
-	[OP_CONST32] = { "const32", NULL, IMM32, 0, 1 },
-	[OP_CONST64] = { "const64", NULL, IMM64, 0, 1 },
-	[OP_REG] = { "reg", NULL, REGISTER, 0, 1 },
-	[OP_END] = { "end", NULL, NONE, 0, 0 },
-	[OP_DUP] = { "dup", NULL, NONE, 1, 2 },
-	[OP_POP] = { "pop", NULL, NONE, 1, 0 },
-	[OP_ZERO_EXT] = { "zero_ext", NULL, BITS, 1, 1 },
-	[OP_SWAP] = { "swap", NULL, NONE, 2, 2 },
-	[OP_GETV] = { "getv", NULL, VARIABLE, 0, 1 },
-	[OP_SETV] = { "setv", NULL, VARIABLE, 1, 1 },
-	[OP_TRACEV] = { "tracev", NULL, VARIABLE, 0, 0 }, /* the manual has it push the value; gdb does not expect that */
-	[OP_TRACENZ] = { "tracenz", NULL, NONE, 2, 0 },
-	[OP_TRACE16] = { "trace16", NULL, IMM16, 1, 1 },
-	[OP_PICK] = { "pick", NULL, INDEX, 0, 1 },     /* and the cell it copies must be there: see flow() */
-	[OP_ROT] = { "rot", NULL, NONE, 3, 3 },
-	[OP_PRINTF] = { "printf", NULL, FORMAT, 2, 0 }, /* and its arguments */
-	[OP_F_ADD] = { "f_add", NULL, NONE, 2, 1 },
-	[OP_F_SUB] = { "f_sub", NULL, NONE, 2, 1 },
-	[OP_F_MUL] = { "f_mul", NULL, NONE, 2, 1 },
-	[OP_F_DIV] = { "f_div", NULL, NONE, 2, 1 },
-	[OP_F_EQUAL] = { "f_equal", NULL, NONE, 2, 1 },
-	[OP_F_LESS] = { "f_less", NULL, NONE, 2, 1 },
-	[OP_F_LESS_EQUAL] = { "f_less_equal", NULL, NONE, 2, 1 },
-	[OP_F_FROM_SIGNED] = { "f_from_signed", NULL, NONE, 1, 1 },
-	[OP_F_FROM_UNSIGNED] = { "f_from_unsigned", NULL, NONE, 1, 1 },
-	[OP_F_TO_SIGNED] = { "f_to_signed", NULL, NONE, 1, 1 },
-	[OP_F_FROM_FLOAT] = { "f_from_float", NULL, NONE, 1, 1 },
-	[OP_F_ROUND] = { "f_round", NULL, NONE, 1, 1 },
+	[AXCODE_IF_GOTO] = { "if_goto", NULL, TARGET, 1, 0 },
+	[AXCODE_GOTO] = { "goto", NULL, TARGET, 0, 0 },
+	[AXCODE_CONST8] = { "const8", NULL, IMM8, 0, 1 },
+	[AXCODE_CONST16] = { "const16", NULL, IMM16, 0, 1 },
+	[AXCODE_CONST32] = { "const32", NULL, IMM32, 0, 1 },
+	[AXCODE_CONST64] = { "const64", NULL, IMM64, 0, 1 },
+	[AXCODE_REG] = { "reg", NULL, REGISTER, 0, 1 },
+	[AXCODE_END] = { "end", NULL, NONE, 0, 0 },
+	[AXCODE_DUP] = { "dup", NULL, NONE, 1, 2 },
+	[AXCODE_POP] = { "pop", NULL, NONE, 1, 0 },
+	[AXCODE_ZERO_EXT] = { "zero_ext", NULL, BITS, 1, 1 },
+	[AXCODE_SWAP] = { "swap", NULL, NONE, 2, 2 },
+	[AXCODE_GETV] = { "getv", NULL, VARIABLE, 0, 1 },
+	[AXCODE_SETV] = { "setv", NULL, VARIABLE, 1, 1 },
+	[AXCODE_TRACEV] = { "tracev", NULL, VARIABLE, 0, 0 }, /* the manual has it push the value; gdb does not expect that */
+	[AXCODE_TRACENZ] = { "tracenz", NULL, NONE, 2, 0 },
+	[AXCODE_TRACE16] = { "trace16", NULL, IMM16, 1, 1 },
+	[AXCODE_PICK] = { "pick", NULL, INDEX, 0, 1 },     /* and the cell it copies must be there: see flow() */
+	[AXCODE_ROT] = { "rot", NULL, NONE, 3, 3 },
+	[AXCODE_PRINTF] = { "printf", NULL, FORMAT, 2, 0 }, /* and its arguments */
+	[AXCODE_F_ADD] = { "f_add", NULL, NONE, 2, 1 },
+	[AXCODE_F_SUB] = { "f_sub", NULL, NONE, 2, 1 },
+	[AXCODE_F_MUL] = { "f_mul", NULL, NONE, 2, 1 },
+	[AXCODE_F_DIV] = { "f_div", NULL, NONE, 2, 1 },
+	[AXCODE_F_EQUAL] = { "f_equal", NULL, NONE, 2, 1 },
+	[AXCODE_F_LESS] = { "f_less", NULL, NONE, 2, 1 },
+	[AXCODE_F_LESS_EQUAL] = { "f_less_equal", NULL, NONE, 2, 1 },
+	[AXCODE_F_FROM_SIGNED] = { "f_from_signed", NULL, NONE, 1, 1 },
+	[AXCODE_F_FROM_UNSIGNED] = { "f_from_unsigned", NULL, NONE, 1, 1 },
+	[AXCODE_F_TO_SIGNED] = { "f_to_signed", NULL, NONE, 1, 1 },
+	[AXCODE_F_FROM_FLOAT] = { "f_from_float", NULL, NONE, 1, 1 },
+	[AXCODE_F_ROUND] = { "f_round", NULL, NONE, 1, 1 },
 };
 /* clang-format on */
 
@@ -102,13 +102,13 @@ static const struct op_def defs[OP_COUNT] = {
 static unsigned needs_of(unsigned code)
 {
 	switch (code) {
-	case OP_GETV:
-	case OP_SETV: return AX_VARIABLES;
-	case OP_TRACE:
-	case OP_TRACE_QUICK:
-	case OP_TRACE16:
-	case OP_TRACENZ:
-	case OP_TRACEV: return AX_COLLECTS;
+	case AXCODE_GETV:
+	case AXCODE_SETV: return AX_VARIABLES;
+	case AXCODE_TRACE:
+	case AXCODE_TRACE_QUICK:
+	case AXCODE_TRACE16:
+	case AXCODE_TRACENZ:
+	case AXCODE_TRACEV: return AX_COLLECTS;
 	default: return AX_PLAIN;
 	}
 }
@@ -241,7 +241,7 @@ static int decode(struct compiler *c)
 		uint8_t code = c->code[at];
 		*op = (struct ax_op){ .code = code, .at = (uint16_t)at };
 		c->starts[at++] = (uint32_t)c->count;
-		if (code >= OP_COUNT || !defs[code].name)
+		if (code >= AXCODE_COUNT || !defs[code].name)
 			return err_set(c->err, -EINVAL, "bytecode at %u: unknown opcode 0x%02x",
 				       op->at, code);
 		if (defs[code].refused)
@@ -313,7 +313,7 @@ static int flow(struct compiler *c)
 				       op->at, AX_STACK_MAX);
 		if (def->operand == TARGET)
 			r = reach(c, op->index, height, &todo_count);
-		if (r == 0 && op->code != OP_GOTO && op->code != OP_END)
+		if (r == 0 && op->code != AXCODE_GOTO && op->code != AXCODE_END)
 			r = reach(c, index + 1, height, &todo_count);
 	}
 	return r;
@@ -327,8 +327,8 @@ static void emit(struct compiler *c)
 	size_t out = 0;
 	for (size_t i = 0; i < c->count; i++) {
 		struct ax_op op = ops[i];
-		bool foldable = out && ops[out - 1].code == OP_CONST64 && !c->joins[i];
-		bool ext = op.code == OP_EXT || op.code == OP_ZERO_EXT;
+		bool foldable = out && ops[out - 1].code == AXCODE_CONST64 && !c->joins[i];
+		bool ext = op.code == AXCODE_EXT || op.code == AXCODE_ZERO_EXT;
 		c->starts[i] = (uint32_t)out;
 		if (c->heights[i] < 0)
 			continue;
@@ -336,10 +336,10 @@ static void emit(struct compiler *c)
 			c->joins[i + 1] |= c->joins[i];
 			continue;
 		}
-		if (op.code >= OP_CONST8 && op.code <= OP_CONST64)
-			op.code = OP_CONST64;
+		if (op.code >= AXCODE_CONST8 && op.code <= AXCODE_CONST64)
+			op.code = AXCODE_CONST64;
 		if (ext && foldable)
-			ops[out - 1].value = ax_extend(ops[out - 1].value, op.n, op.code == OP_EXT);
+			ops[out - 1].value = ax_extend(ops[out - 1].value, op.n, op.code == AXCODE_EXT);
 		else
 			ops[out++] = op;
 	}
@@ -437,9 +437,9 @@ static int divide(const struct ax_op *op, uint64_t a, uint64_t b, uint64_t *cell
 			       defs[op->code].name, op->at);
 	bool wraps = b == ~0ull;
 	switch (op->code) {
-	case OP_DIV_SIGNED: *cell = wraps ? 0 - a : (uint64_t)((int64_t)a / (int64_t)b); break;
-	case OP_DIV_UNSIGNED: *cell = a / b; break;
-	case OP_REM_SIGNED: *cell = wraps ? 0 : (uint64_t)((int64_t)a % (int64_t)b); break;
+	case AXCODE_DIV_SIGNED: *cell = wraps ? 0 - a : (uint64_t)((int64_t)a / (int64_t)b); break;
+	case AXCODE_DIV_UNSIGNED: *cell = a / b; break;
+	case AXCODE_REM_SIGNED: *cell = wraps ? 0 : (uint64_t)((int64_t)a % (int64_t)b); break;
 	default: *cell = a % b; break;
 	}
 	return 0;
@@ -448,8 +448,8 @@ static int divide(const struct ax_op *op, uint64_t a, uint64_t b, uint64_t *cell
 static uint64_t shift(unsigned code, uint64_t a, uint64_t by)
 {
 	switch (code) {
-	case OP_LSH: return by < 64 ? a << by : 0;
-	case OP_RSH_UNSIGNED: return by < 64 ? a >> by : 0;
+	case AXCODE_LSH: return by < 64 ? a << by : 0;
+	case AXCODE_RSH_UNSIGNED: return by < 64 ? a >> by : 0;
 	default: return (uint64_t)((int64_t)a >> (by < 64 ? by : 63));
 	}
 }
@@ -485,10 +485,10 @@ static uint64_t to_signed(double d)
 static uint64_t f_unary(unsigned code, uint64_t a)
 {
 	switch (code) {
-	case OP_F_FROM_SIGNED: return as_cell((double)(int64_t)a);
-	case OP_F_FROM_UNSIGNED: return as_cell((double)a);
-	case OP_F_TO_SIGNED: return to_signed(as_double(a));
-	case OP_F_FROM_FLOAT: return as_cell(from_float(a));
+	case AXCODE_F_FROM_SIGNED: return as_cell((double)(int64_t)a);
+	case AXCODE_F_FROM_UNSIGNED: return as_cell((double)a);
+	case AXCODE_F_TO_SIGNED: return to_signed(as_double(a));
+	case AXCODE_F_FROM_FLOAT: return as_cell(from_float(a));
 	default: return as_cell((double)(float)as_double(a));
 	}
 }
@@ -498,21 +498,21 @@ static uint64_t f_binary(unsigned code, uint64_t a, uint64_t b)
 	double x = as_double(a), y = as_double(b);
 
 	switch (code) {
-	case OP_F_ADD: return as_cell(x + y);
-	case OP_F_SUB: return as_cell(x - y);
-	case OP_F_MUL: return as_cell(x * y);
-	case OP_F_DIV: return as_cell(x / y);
-	case OP_F_EQUAL: return x == y;
-	case OP_F_LESS: return x < y;
+	case AXCODE_F_ADD: return as_cell(x + y);
+	case AXCODE_F_SUB: return as_cell(x - y);
+	case AXCODE_F_MUL: return as_cell(x * y);
+	case AXCODE_F_DIV: return as_cell(x / y);
+	case AXCODE_F_EQUAL: return x == y;
+	case AXCODE_F_LESS: return x < y;
 	default: return x <= y;
 	}
 }
 
 static int use_variable(const struct ax_trace *t, const struct ax_op *op, uint64_t *cell)
 {
-	if (op->code == OP_SETV)
+	if (op->code == AXCODE_SETV)
 		return t->set(t->ctx, op->index, *cell);
-	if (op->code == OP_TRACEV)
+	if (op->code == AXCODE_TRACEV)
 		return t->variable(t->ctx, op->index);
 	return t->get(t->ctx, op->index, cell);
 }
@@ -527,10 +527,10 @@ static int trace(const struct ax_env *env, const struct ax_op *op, uint64_t *cel
 		return err_set(err, -ENODATA, "%s in bytecode at %u: no trace experiment runs",
 			       defs[op->code].name, op->at);
 	switch (op->code) {
-	case OP_TRACE: r = t->memory(t->ctx, cell[1], cell[2]); break;
-	case OP_TRACENZ: r = t->string(t->ctx, cell[1], cell[2]); break;
-	case OP_TRACE_QUICK:
-	case OP_TRACE16: r = t->memory(t->ctx, *cell, op->value); break;
+	case AXCODE_TRACE: r = t->memory(t->ctx, cell[1], cell[2]); break;
+	case AXCODE_TRACENZ: r = t->string(t->ctx, cell[1], cell[2]); break;
+	case AXCODE_TRACE_QUICK:
+	case AXCODE_TRACE16: r = t->memory(t->ctx, *cell, op->value); break;
 	default: r = use_variable(t, op, cell); break;
 	}
 	if (r < 0 && err && !err->code)
@@ -548,70 +548,70 @@ int ax_eval(const struct ax *ax, const struct ax_env *env, uint64_t *ret, struct
 	int r = 0;
 	for (unsigned steps = AX_STEPS_MAX; steps; steps--, op++) {
 		switch (op->code) {
-		case OP_ADD: top--, top[0] += top[1]; break;
-		case OP_SUB: top--, top[0] -= top[1]; break;
-		case OP_MUL: top--, top[0] *= top[1]; break;
-		case OP_DIV_SIGNED:
-		case OP_DIV_UNSIGNED:
-		case OP_REM_SIGNED:
-		case OP_REM_UNSIGNED: top--, r = divide(op, top[0], top[1], top, err); break;
-		case OP_LSH:
-		case OP_RSH_SIGNED:
-		case OP_RSH_UNSIGNED: top--, top[0] = shift(op->code, top[0], top[1]); break;
-		case OP_LOG_NOT: top[0] = !top[0]; break;
-		case OP_BIT_AND: top--, top[0] &= top[1]; break;
-		case OP_BIT_OR: top--, top[0] |= top[1]; break;
-		case OP_BIT_XOR: top--, top[0] ^= top[1]; break;
-		case OP_BIT_NOT: top[0] = ~top[0]; break;
-		case OP_EQUAL: top--, top[0] = top[0] == top[1]; break;
-		case OP_LESS_SIGNED: top--, top[0] = (int64_t)top[0] < (int64_t)top[1]; break;
-		case OP_LESS_UNSIGNED: top--, top[0] = top[0] < top[1]; break;
-		case OP_EXT: top[0] = ax_extend(top[0], op->n, true); break;
-		case OP_ZERO_EXT: top[0] = ax_extend(top[0], op->n, false); break;
-		case OP_REF8: r = load(env, op, 1, top, err); break;
-		case OP_REF16: r = load(env, op, 2, top, err); break;
-		case OP_REF32: r = load(env, op, 4, top, err); break;
-		case OP_REF64: r = load(env, op, 8, top, err); break;
-		case OP_IF_GOTO:
+		case AXCODE_ADD: top--, top[0] += top[1]; break;
+		case AXCODE_SUB: top--, top[0] -= top[1]; break;
+		case AXCODE_MUL: top--, top[0] *= top[1]; break;
+		case AXCODE_DIV_SIGNED:
+		case AXCODE_DIV_UNSIGNED:
+		case AXCODE_REM_SIGNED:
+		case AXCODE_REM_UNSIGNED: top--, r = divide(op, top[0], top[1], top, err); break;
+		case AXCODE_LSH:
+		case AXCODE_RSH_SIGNED:
+		case AXCODE_RSH_UNSIGNED: top--, top[0] = shift(op->code, top[0], top[1]); break;
+		case AXCODE_LOG_NOT: top[0] = !top[0]; break;
+		case AXCODE_BIT_AND: top--, top[0] &= top[1]; break;
+		case AXCODE_BIT_OR: top--, top[0] |= top[1]; break;
+		case AXCODE_BIT_XOR: top--, top[0] ^= top[1]; break;
+		case AXCODE_BIT_NOT: top[0] = ~top[0]; break;
+		case AXCODE_EQUAL: top--, top[0] = top[0] == top[1]; break;
+		case AXCODE_LESS_SIGNED: top--, top[0] = (int64_t)top[0] < (int64_t)top[1]; break;
+		case AXCODE_LESS_UNSIGNED: top--, top[0] = top[0] < top[1]; break;
+		case AXCODE_EXT: top[0] = ax_extend(top[0], op->n, true); break;
+		case AXCODE_ZERO_EXT: top[0] = ax_extend(top[0], op->n, false); break;
+		case AXCODE_REF8: r = load(env, op, 1, top, err); break;
+		case AXCODE_REF16: r = load(env, op, 2, top, err); break;
+		case AXCODE_REF32: r = load(env, op, 4, top, err); break;
+		case AXCODE_REF64: r = load(env, op, 8, top, err); break;
+		case AXCODE_IF_GOTO:
 			if (*top--)
 				op = ax->ops + op->index - 1;
 			break;
-		case OP_GOTO: op = ax->ops + op->index - 1; break;
-		case OP_CONST64: *++top = op->value; break;
-		case OP_REG: r = fetch(env, op, ++top, err); break;
-		case OP_DUP: top[1] = top[0], top++; break;
-		case OP_POP: top--; break;
-		case OP_TRACE:
-		case OP_TRACENZ: top -= 2, r = trace(env, op, top, err); break;
-		case OP_GETV: r = trace(env, op, ++top, err); break;
-		case OP_TRACEV:
-		case OP_SETV:
-		case OP_TRACE_QUICK:
-		case OP_TRACE16: r = trace(env, op, top, err); break;
-		case OP_SWAP: swapped = top[0], top[0] = top[-1], top[-1] = swapped; break;
-		case OP_PICK: top[1] = top[-(ptrdiff_t)op->n], top++; break;
-		case OP_ROT:
+		case AXCODE_GOTO: op = ax->ops + op->index - 1; break;
+		case AXCODE_CONST64: *++top = op->value; break;
+		case AXCODE_REG: r = fetch(env, op, ++top, err); break;
+		case AXCODE_DUP: top[1] = top[0], top++; break;
+		case AXCODE_POP: top--; break;
+		case AXCODE_TRACE:
+		case AXCODE_TRACENZ: top -= 2, r = trace(env, op, top, err); break;
+		case AXCODE_GETV: r = trace(env, op, ++top, err); break;
+		case AXCODE_TRACEV:
+		case AXCODE_SETV:
+		case AXCODE_TRACE_QUICK:
+		case AXCODE_TRACE16: r = trace(env, op, top, err); break;
+		case AXCODE_SWAP: swapped = top[0], top[0] = top[-1], top[-1] = swapped; break;
+		case AXCODE_PICK: top[1] = top[-(ptrdiff_t)op->n], top++; break;
+		case AXCODE_ROT:
 			swapped = top[0], top[0] = top[-1], top[-1] = top[-2], top[-2] = swapped;
 			break;
-		case OP_PRINTF:
+		case AXCODE_PRINTF:
 			if (env->out)
 				r = ax_format_print(&ax->formats[op->index], env, top - 2,
 						    print_start, err);
 			top -= 2 + op->n;
 			break;
-		case OP_F_ADD:
-		case OP_F_SUB:
-		case OP_F_MUL:
-		case OP_F_DIV:
-		case OP_F_EQUAL:
-		case OP_F_LESS:
-		case OP_F_LESS_EQUAL: top--, top[0] = f_binary(op->code, top[0], top[1]); break;
-		case OP_F_FROM_SIGNED:
-		case OP_F_FROM_UNSIGNED:
-		case OP_F_TO_SIGNED:
-		case OP_F_FROM_FLOAT:
-		case OP_F_ROUND: top[0] = f_unary(op->code, top[0]); break;
-		default: /* OP_END */ *ret = top > cells ? *top : 0; return 0;
+		case AXCODE_F_ADD:
+		case AXCODE_F_SUB:
+		case AXCODE_F_MUL:
+		case AXCODE_F_DIV:
+		case AXCODE_F_EQUAL:
+		case AXCODE_F_LESS:
+		case AXCODE_F_LESS_EQUAL: top--, top[0] = f_binary(op->code, top[0], top[1]); break;
+		case AXCODE_F_FROM_SIGNED:
+		case AXCODE_F_FROM_UNSIGNED:
+		case AXCODE_F_TO_SIGNED:
+		case AXCODE_F_FROM_FLOAT:
+		case AXCODE_F_ROUND: top[0] = f_unary(op->code, top[0]); break;
+		default: /* AXCODE_END */ *ret = top > cells ? *top : 0; return 0;
 		}
 		if (r < 0)
 			return r;

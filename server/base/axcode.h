@@ -1,5 +1,5 @@
 /*
- * axcode.h - writing agent expressions: the bytecode that conditions are made of, one operation at a time into a buf.
+ * axcode.h - the opcodes of agent expressions, and writing them: the bytecode that conditions are made of, one operation at a time into a buf.
  *
  * Registers are numbered by whoever compiles the bytecode (target/ax.h). A buf that is full or has no memory keeps its error.
  * Source: "Debugging with GDB", The GDB Agent Expression Mechanism.
@@ -20,7 +20,9 @@ enum axcode {
 	AXCODE_LSH,
 	AXCODE_RSH_SIGNED,
 	AXCODE_RSH_UNSIGNED,
-	AXCODE_LOG_NOT = 0x0e,
+	AXCODE_TRACE,
+	AXCODE_TRACE_QUICK,
+	AXCODE_LOG_NOT,
 	AXCODE_BIT_AND,
 	AXCODE_BIT_OR,
 	AXCODE_BIT_XOR,
@@ -45,7 +47,14 @@ enum axcode {
 	AXCODE_POP,
 	AXCODE_ZERO_EXT,
 	AXCODE_SWAP,
+	AXCODE_GETV,
+	AXCODE_SETV,
+	AXCODE_TRACEV,
+	AXCODE_TRACENZ,
+	AXCODE_TRACE16,
 	AXCODE_PICK = 0x32,
+	AXCODE_ROT,
+	AXCODE_PRINTF,
 	/* Ours, not of the manual, which has no floating point: a cell is a double. */
 	AXCODE_F_ADD = 0x40,
 	AXCODE_F_SUB,
@@ -59,6 +68,7 @@ enum axcode {
 	AXCODE_F_TO_SIGNED, /* towards zero; what does not fit is the smallest number, as on the processor */
 	AXCODE_F_FROM_FLOAT, /* of the low 32 bits */
 	AXCODE_F_ROUND,      /* to what a float can hold */
+	AXCODE_COUNT,
 };
 
 /* One without operand. */

@@ -165,8 +165,8 @@ static void truth(struct coder *c)
 
 static void divide(struct coder *c, unsigned op)
 {
-	bool is_signed = op == OP_DIV_SIGNED || op == OP_REM_SIGNED;
-	bool remainder = op == OP_REM_SIGNED || op == OP_REM_UNSIGNED;
+	bool is_signed = op == AXCODE_DIV_SIGNED || op == AXCODE_REM_SIGNED;
+	bool remainder = op == AXCODE_REM_SIGNED || op == AXCODE_REM_UNSIGNED;
 
 	CODE(c,
 	     "\x48\x85\xc9\x0f\x84"); /* test rcx, rcx; je: it is for others to say that this cannot be done */
@@ -189,10 +189,10 @@ static void divide(struct coder *c, unsigned op)
 
 static void shift(struct coder *c, unsigned op)
 {
-	if (op == OP_RSH_SIGNED)
+	if (op == AXCODE_RSH_SIGNED)
 		CODE(c,
 		     "\x48\x83\xf9\x3f\x76\x05\xb9\x3f\0\0\0\x48\xd3\xf8"); /* cmp rcx, 63; jbe; mov ecx, 63; sar rax, cl */
-	else if (op == OP_LSH)
+	else if (op == AXCODE_LSH)
 		CODE(c, "\x48\x83\xf9\x3f\x76\x04\x31\xc0\xeb\x03\x48\xd3\xe0");
 	else
 		CODE(c, "\x48\x83\xf9\x3f\x76\x04\x31\xc0\xeb\x03\x48\xd3\xe8");
@@ -204,18 +204,18 @@ static void binary(struct coder *c, unsigned op, int height)
 	CODE(c, "\x48\x89\xc1");
 	load_cell(c, RAX, height - 2);
 	switch (op) {
-	case OP_ADD: CODE(c, "\x48\x01\xc8"); break;
-	case OP_SUB: CODE(c, "\x48\x29\xc8"); break;
-	case OP_MUL: CODE(c, "\x48\x0f\xaf\xc1"); break;
-	case OP_BIT_AND: CODE(c, "\x48\x21\xc8"); break;
-	case OP_BIT_OR: CODE(c, "\x48\x09\xc8"); break;
-	case OP_BIT_XOR: CODE(c, "\x48\x31\xc8"); break;
-	case OP_EQUAL: CODE(c, "\x48\x39\xc8\x0f\x94\xc0\x0f\xb6\xc0"); break;
-	case OP_LESS_SIGNED: CODE(c, "\x48\x39\xc8\x0f\x9c\xc0\x0f\xb6\xc0"); break;
-	case OP_LESS_UNSIGNED: CODE(c, "\x48\x39\xc8\x0f\x92\xc0\x0f\xb6\xc0"); break;
-	case OP_LSH:
-	case OP_RSH_SIGNED:
-	case OP_RSH_UNSIGNED: shift(c, op); break;
+	case AXCODE_ADD: CODE(c, "\x48\x01\xc8"); break;
+	case AXCODE_SUB: CODE(c, "\x48\x29\xc8"); break;
+	case AXCODE_MUL: CODE(c, "\x48\x0f\xaf\xc1"); break;
+	case AXCODE_BIT_AND: CODE(c, "\x48\x21\xc8"); break;
+	case AXCODE_BIT_OR: CODE(c, "\x48\x09\xc8"); break;
+	case AXCODE_BIT_XOR: CODE(c, "\x48\x31\xc8"); break;
+	case AXCODE_EQUAL: CODE(c, "\x48\x39\xc8\x0f\x94\xc0\x0f\xb6\xc0"); break;
+	case AXCODE_LESS_SIGNED: CODE(c, "\x48\x39\xc8\x0f\x9c\xc0\x0f\xb6\xc0"); break;
+	case AXCODE_LESS_UNSIGNED: CODE(c, "\x48\x39\xc8\x0f\x92\xc0\x0f\xb6\xc0"); break;
+	case AXCODE_LSH:
+	case AXCODE_RSH_SIGNED:
+	case AXCODE_RSH_UNSIGNED: shift(c, op); break;
 	default: divide(c, op); break;
 	}
 }
@@ -226,7 +226,7 @@ static void extend(struct coder *c, unsigned op, unsigned bits)
 		return;
 	CODE(c, "\x48\xc1\xe0"); /* shl rax, n */
 	byte(c, 64 - bits);
-	if (op == OP_EXT)
+	if (op == AXCODE_EXT)
 		CODE(c, "\x48\xc1\xf8");
 	else
 		CODE(c, "\x48\xc1\xe8");
@@ -257,38 +257,38 @@ static void check_address(struct coder *c)
 
 static bool plain(struct coder *c, const struct ax_op *op, int height, uint64_t point)
 {
-	if (op->code >= OP_REF8 && op->code <= OP_REF64)
+	if (op->code >= AXCODE_REF8 && op->code <= AXCODE_REF64)
 		check_address(c);
 	switch (op->code) {
-	case OP_LOG_NOT: CODE(c, "\x48\x85\xc0\x0f\x94\xc0\x0f\xb6\xc0"); break;
-	case OP_BIT_NOT: CODE(c, "\x48\xf7\xd0"); break;
-	case OP_EXT:
-	case OP_ZERO_EXT: extend(c, op->code, op->n); break;
-	case OP_REF8: CODE(c, "\x0f\xb6\x00"); break;
-	case OP_REF16: CODE(c, "\x0f\xb7\x00"); break;
-	case OP_REF32: CODE(c, "\x8b\x00"); break;
-	case OP_REF64: CODE(c, "\x48\x8b\x00"); break;
-	case OP_CONST64:
+	case AXCODE_LOG_NOT: CODE(c, "\x48\x85\xc0\x0f\x94\xc0\x0f\xb6\xc0"); break;
+	case AXCODE_BIT_NOT: CODE(c, "\x48\xf7\xd0"); break;
+	case AXCODE_EXT:
+	case AXCODE_ZERO_EXT: extend(c, op->code, op->n); break;
+	case AXCODE_REF8: CODE(c, "\x0f\xb6\x00"); break;
+	case AXCODE_REF16: CODE(c, "\x0f\xb7\x00"); break;
+	case AXCODE_REF32: CODE(c, "\x8b\x00"); break;
+	case AXCODE_REF64: CODE(c, "\x48\x8b\x00"); break;
+	case AXCODE_CONST64:
 		push(c, height);
 		load_constant(c, op->value);
 		break;
-	case OP_REG: push(c, height); return load_register(c, op->index, point);
-	case OP_DUP: push(c, height); break;
-	case OP_POP:
+	case AXCODE_REG: push(c, height); return load_register(c, op->index, point);
+	case AXCODE_DUP: push(c, height); break;
+	case AXCODE_POP:
 		if (height > 1)
 			load_cell(c, RAX, height - 2);
 		break;
-	case OP_SWAP:
+	case AXCODE_SWAP:
 		load_cell(c, RCX, height - 2);
 		store_cell(c, RAX, height - 2);
 		CODE(c, "\x48\x89\xc8");
 		break;
-	case OP_PICK:
+	case AXCODE_PICK:
 		push(c, height);
 		if (op->n)
 			load_cell(c, RAX, height - 1 - op->n);
 		break;
-	case OP_ROT: rotate(c, height); break;
+	case AXCODE_ROT: rotate(c, height); break;
 	default: return false;
 	}
 	return true;
@@ -297,22 +297,22 @@ static bool plain(struct coder *c, const struct ax_op *op, int height, uint64_t 
 static int height_after(const struct ax_op *op, int height)
 {
 	switch (op->code) {
-	case OP_CONST64:
-	case OP_REG:
-	case OP_DUP:
-	case OP_PICK: return height + 1;
-	case OP_LOG_NOT:
-	case OP_BIT_NOT:
-	case OP_EXT:
-	case OP_ZERO_EXT:
-	case OP_REF8:
-	case OP_REF16:
-	case OP_REF32:
-	case OP_REF64:
-	case OP_SWAP:
-	case OP_ROT:
-	case OP_GOTO:
-	case OP_END: return height;
+	case AXCODE_CONST64:
+	case AXCODE_REG:
+	case AXCODE_DUP:
+	case AXCODE_PICK: return height + 1;
+	case AXCODE_LOG_NOT:
+	case AXCODE_BIT_NOT:
+	case AXCODE_EXT:
+	case AXCODE_ZERO_EXT:
+	case AXCODE_REF8:
+	case AXCODE_REF16:
+	case AXCODE_REF32:
+	case AXCODE_REF64:
+	case AXCODE_SWAP:
+	case AXCODE_ROT:
+	case AXCODE_GOTO:
+	case AXCODE_END: return height;
 	default: return height - 1;
 	}
 }
@@ -320,9 +320,9 @@ static int height_after(const struct ax_op *op, int height)
 static bool is_binary(unsigned code)
 {
 	switch (code) {
-	case OP_LOG_NOT:
-	case OP_BIT_NOT: return false;
-	default: return code >= OP_ADD && code <= OP_LESS_UNSIGNED;
+	case AXCODE_LOG_NOT:
+	case AXCODE_BIT_NOT: return false;
+	default: return code >= AXCODE_ADD && code <= AXCODE_LESS_UNSIGNED;
 	}
 }
 
@@ -342,19 +342,19 @@ static const char *heights_of(const struct ax *ax, int *heights, unsigned *ret_c
 	memset(heights, 0, (ax->count + 1) * sizeof(*heights));
 	for (size_t i = 0; i < ax->count; i++) {
 		const struct ax_op *op = &ax->ops[i];
-		if (op->code == OP_PRINTF)
+		if (op->code == AXCODE_PRINTF)
 			return "the condition prints";
-		if (op->code >= OP_F_ADD)
+		if (op->code >= AXCODE_F_ADD)
 			return "the condition computes with floating point";
 		if (ax_op_is_tracing(op))
 			return "the condition uses trace state variables";
 		int after = height_after(op, heights[i]);
-		if (op->code == OP_GOTO || op->code == OP_IF_GOTO) {
+		if (op->code == AXCODE_GOTO || op->code == AXCODE_IF_GOTO) {
 			if (op->index <= i)
 				return no_loop;
 			heights[op->index] = after;
 		}
-		if (op->code != OP_GOTO && op->code != OP_END)
+		if (op->code != AXCODE_GOTO && op->code != AXCODE_END)
 			heights[i + 1] = after;
 		if (after > NATIVE_CELLS_MAX)
 			return "the condition needs too much of the stack";
@@ -392,7 +392,7 @@ static void condition(struct coder *c, const struct ax *ax, uint64_t point)
 			c->why = too_large;
 		} else if (is_binary(op->code)) {
 			binary(c, op->code, height);
-		} else if (op->code == OP_END) {
+		} else if (op->code == AXCODE_END) {
 			if (height) {
 				CODE(c, "\x48\x85\xc0\x0f\x85"); /* test rax, rax; jne */
 				truth(c);
@@ -401,10 +401,10 @@ static void condition(struct coder *c, const struct ax *ax, uint64_t point)
 				byte(c, 0xe9);
 				jump_to(c, jumps, &jump_count, (uint32_t)ax->count);
 			}
-		} else if (op->code == OP_GOTO) {
+		} else if (op->code == AXCODE_GOTO) {
 			byte(c, 0xe9);
 			jump_to(c, jumps, &jump_count, op->index);
-		} else if (op->code == OP_IF_GOTO) {
+		} else if (op->code == AXCODE_IF_GOTO) {
 			CODE(c, "\x48\x85\xc0");
 			if (height > 1)
 				load_cell(c, RAX, height - 2);

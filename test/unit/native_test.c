@@ -57,15 +57,15 @@ static void make_push(struct maker *m)
 					   UINT64_MAX, 0x80 };
 	switch (below(4)) {
 	case 0:
-		put(m, OP_CONST8);
+		put(m, AXCODE_CONST8);
 		put(m, below(256));
 		break;
 	case 1:
-		put(m, OP_CONST64);
+		put(m, AXCODE_CONST64);
 		put_big_endian(m, below(3) ? values[below(8)] : next_random(), 8);
 		break;
 	default:
-		put(m, OP_REG);
+		put(m, AXCODE_REG);
 		put_big_endian(m, below(18), 2);
 		break;
 	}
@@ -76,13 +76,13 @@ static void make_push(struct maker *m)
 static void make_load(struct maker *m)
 {
 	if (below(3)) {
-		put(m, OP_CONST64);
+		put(m, AXCODE_CONST64);
 		put_big_endian(m, NATIVE_DATA_AT + below(below(4) ? 0xff8 : 0x1010), 8);
 	} else {
-		put(m, OP_REG);
+		put(m, AXCODE_REG);
 		put_big_endian(m, below(16), 2);
 	}
-	put(m, OP_REF8 + below(4));
+	put(m, AXCODE_REF8 + below(4));
 	m->height++;
 }
 
@@ -92,17 +92,17 @@ static void make_ops(struct maker *m, int count, int depth);
 static void make_choice(struct maker *m, int depth)
 {
 	make_push(m);
-	put(m, OP_IF_GOTO);
+	put(m, AXCODE_IF_GOTO);
 	size_t taken = m->size;
 	put_big_endian(m, 0, 2);
 	int height = --m->height;
 	make_push(m);
 	make_ops(m, (int)below(4), depth + 1);
 	while (m->height > height + 1) {
-		put(m, OP_POP);
+		put(m, AXCODE_POP);
 		m->height--;
 	}
-	put(m, OP_GOTO);
+	put(m, AXCODE_GOTO);
 	size_t past = m->size;
 	put_big_endian(m, 0, 2);
 	m->code[taken] = (uint8_t)(m->size >> 8);
@@ -115,23 +115,24 @@ static void make_choice(struct maker *m, int depth)
 
 static void make_unary(struct maker *m)
 {
-	static const uint8_t ops[] = { OP_LOG_NOT, OP_BIT_NOT, OP_DUP, OP_EXT, OP_ZERO_EXT };
+	static const uint8_t ops[] = { AXCODE_LOG_NOT, AXCODE_BIT_NOT, AXCODE_DUP, AXCODE_EXT,
+				       AXCODE_ZERO_EXT };
 	unsigned op = ops[below(sizeof(ops))];
 	put(m, op);
-	if (op == OP_DUP)
+	if (op == AXCODE_DUP)
 		m->height++;
-	else if (op == OP_EXT || op == OP_ZERO_EXT)
+	else if (op == AXCODE_EXT || op == AXCODE_ZERO_EXT)
 		put(m, 1 + below(70));
 }
 
 static void make_ops(struct maker *m, int count, int depth)
 {
-	static const uint8_t binaries[] = { OP_ADD,          OP_SUB,          OP_MUL,
-					    OP_DIV_SIGNED,   OP_DIV_UNSIGNED, OP_REM_SIGNED,
-					    OP_REM_UNSIGNED, OP_LSH,          OP_RSH_SIGNED,
-					    OP_RSH_UNSIGNED, OP_BIT_AND,      OP_BIT_OR,
-					    OP_BIT_XOR,      OP_EQUAL,        OP_LESS_SIGNED,
-					    OP_LESS_UNSIGNED };
+	static const uint8_t binaries[] = {
+		AXCODE_ADD,          AXCODE_SUB,          AXCODE_MUL,          AXCODE_DIV_SIGNED,
+		AXCODE_DIV_UNSIGNED, AXCODE_REM_SIGNED,   AXCODE_REM_UNSIGNED, AXCODE_LSH,
+		AXCODE_RSH_SIGNED,   AXCODE_RSH_UNSIGNED, AXCODE_BIT_AND,      AXCODE_BIT_OR,
+		AXCODE_BIT_XOR,      AXCODE_EQUAL,        AXCODE_LESS_SIGNED,  AXCODE_LESS_UNSIGNED
+	};
 	int bottom = m->height;
 	while (count-- > 0) {
 		unsigned what = below(12);
@@ -143,20 +144,20 @@ static void make_ops(struct maker *m, int count, int depth)
 		} else if (what == 4 && depth < 3 && m->height < NATIVE_CELLS_MAX - 4) {
 			make_choice(m, depth);
 		} else if (what == 5 && m->height < NATIVE_CELLS_MAX - 1) {
-			put(m, OP_PICK);
+			put(m, AXCODE_PICK);
 			put(m, below((unsigned)m->height));
 			m->height++;
 		} else if (what == 6 && own >= 3) {
-			put(m, OP_ROT);
+			put(m, AXCODE_ROT);
 		} else if (what == 7 && own >= 2) {
-			put(m, OP_SWAP);
+			put(m, AXCODE_SWAP);
 		} else if (own >= 2 && what > 8) {
 			put(m, binaries[below(sizeof(binaries))]);
 			m->height--;
 		} else {
 			make_unary(m);
 			if (m->height >= NATIVE_CELLS_MAX - 1) {
-				put(m, OP_POP);
+				put(m, AXCODE_POP);
 				m->height--;
 			}
 		}
@@ -170,10 +171,10 @@ static struct ax *random_expression(void)
 	struct ax *ax = NULL;
 	make_ops(&m, 1 + (int)below(14), 0);
 	if (m.height > 1 && below(2)) {
-		put(&m, OP_EQUAL);
+		put(&m, AXCODE_EQUAL);
 		m.height--;
 	}
-	put(&m, OP_END);
+	put(&m, AXCODE_END);
 	if (ax_compile(m.code, m.size, map_register, NULL, &ax, &err) < 0)
 		fail_msg("the test makes nonsense: %s", err.text);
 	return ax;
