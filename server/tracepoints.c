@@ -65,8 +65,10 @@ struct tracepoints *tracepoints_get(struct inferiors *all)
 	if (all->trace)
 		return all->trace;
 	struct tracepoints *t = calloc(1, sizeof(*t));
+	if (!t)
+		return NULL;
 	timestamp.name = strdup("trace_timestamp");
-	if (!t || !timestamp.name || tracepoints_define_variable(t, &timestamp, NULL) < 0) {
+	if (!timestamp.name || tracepoints_define_variable(t, &timestamp, NULL) < 0) {
 		tracepoints_free(t);
 		return NULL;
 	}
