@@ -1,5 +1,6 @@
 #include "server/handlers.h"
 #include "server/resume.h"
+#include "server/stopqueue.h"
 #include "server/stops.h"
 
 #include <errno.h>
@@ -38,7 +39,7 @@ void on_status(struct session *s, struct args *a)
 
 	(void)a;
 	if (s->non_stop) {
-		stops_enumerate(s);
+		stopqueue_enumerate(s);
 		return;
 	}
 	if (s->running)
@@ -193,7 +194,7 @@ void on_vstopped(struct session *s, struct args *a)
 {
 	(void)a;
 	if (s->non_stop)
-		stops_acknowledge(s);
+		stopqueue_acknowledge(s);
 	else
 		session_error(s, session_is_lldb(s) ? 0xff : 1);
 }
@@ -220,7 +221,7 @@ void on_non_stop(struct session *s, struct args *a)
 	}
 	/* From here on one stop reply a resume: nobody may run without one being due. */
 	if (!on && s->non_stop) {
-		stops_fini(s);
+		stopqueue_fini(s);
 		s->non_stop = false;
 		stops_settle(s);
 	}

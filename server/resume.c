@@ -1,6 +1,7 @@
 #include "server/resume.h"
 #include "base/log.h"
 #include "server/stdio_pty.h"
+#include "server/stopqueue.h"
 #include "server/stops.h"
 
 #include <errno.h>
@@ -145,7 +146,7 @@ static bool start_thread(struct session *s, struct inferior *inf, pid_t tid,
 
 	/* It has something to tell first. */
 	if (s->non_stop && !session_is_lldb(s) &&
-	    stops_is_queued(s, inf->pid, threadview_id_of(inf->view, tid)))
+	    stopqueue_has(s, inf->pid, threadview_id_of(inf->view, tid)))
 		return false;
 
 	if (holds_preemption(s, inf, one, alone))
@@ -286,7 +287,7 @@ static int refuse_for_lldb(struct session *s, const struct actions *list)
 		if (s->non_stop && resumed && runs(inf))
 			return 0x37;
 		if (s->non_stop && resumed)
-			stops_forget(s, inf->pid);
+			stopqueue_forget(s, inf->pid);
 	}
 	return processes > 1 && !s->non_stop ? 0x03 : 0;
 }

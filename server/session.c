@@ -6,6 +6,7 @@
 #include "server/handlers.h"
 #include "server/server.h"
 #include "server/stdio_pty.h"
+#include "server/stopqueue.h"
 #include "server/stops.h"
 #include "server/tracepoints.h"
 #include "server/waiting.h"
@@ -68,7 +69,7 @@ void session_free(struct session *s)
 		s->tracer->hit_ctx = NULL;
 		s->tracer->trace = NULL;
 	}
-	stops_fini(s);
+	stopqueue_fini(s);
 	saved_regs_free(s);
 	waiting_free(s);
 	output_free(s);
@@ -324,7 +325,7 @@ void session_drop_inferior(struct session *s, struct inferior *inf)
 	s->xfer.object = NULL;
 	/* As gdbserver's SIGINT it goes with the process, and does not wait for the next one that is started. */
 	s->interrupt_early = false;
-	stops_forget(s, inf->pid);
+	stopqueue_forget(s, inf->pid);
 	inferiors_remove(inf);
 	server_inferior_gone(s->server);
 }

@@ -21,9 +21,9 @@ void stops_tell_end(struct session *s, struct inferior *inf, const struct stop *
 /* Appends the stop reply that says how this thread stands now; for '?', vRun, vAttach, qThreadStopInfo. */
 void stops_put_state(struct session *s, struct inferior *inf, int64_t id, struct buf *b);
 
-/* Appends the stop reply for a stop of this thread. */
-void stops_put(struct session *s, struct inferior *inf, pid_t tid, const struct stop *stop,
-	       struct buf *b);
+/* Appends the stop reply for a stop of this OS thread, which the client knows by this id. */
+void stops_put(struct session *s, struct inferior *inf, pid_t tid, int64_t id,
+	       const struct stop *stop, struct buf *b);
 
 /* Fills what a stop reply says about a stop; no registers, name or core. */
 struct stop_reply stops_describe(struct inferior *inf, int64_t id, const struct stop *stop,
@@ -31,13 +31,5 @@ struct stop_reply stops_describe(struct inferior *inf, int64_t id, const struct 
 
 /* Everybody is stopped without a report, and nothing is due any more. */
 void stops_settle(struct session *s);
-
-/* Non-stop: the queue is made anew from what is stopped, exits are kept; its first becomes the answer, or OK. */
-void stops_enumerate(struct session *s);
-/* vStopped: the first was received; the next becomes the answer, or OK. */
-void stops_acknowledge(struct session *s);
-bool stops_is_queued(const struct session *s, int64_t pid, int64_t id);
-void stops_forget(struct session *s, int64_t pid);
-void stops_fini(struct session *s);
 
 #endif
