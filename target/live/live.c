@@ -255,6 +255,11 @@ static void live_free(struct tracer *tr)
 	free(live->put_off);
 	free(live->told);
 	free(live->strays);
+	while (live->spare) {
+		struct deferred_signal *next = live->spare->next;
+		free(live->spare);
+		live->spare = next;
+	}
 	free(live);
 }
 
@@ -304,6 +309,7 @@ struct tracer *live_tracer_new(struct err *err)
 	live->fast = true;
 	live->base.ops = &tracer_ops;
 	live->seed = (unsigned)time(NULL);
+	live_provide(live);
 	sigemptyset(&live->pass);
 	sigemptyset(&live->program);
 	live_emergency_knows(live);

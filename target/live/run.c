@@ -206,11 +206,30 @@ bool task_pending_stale(struct task *task)
 	return true;
 }
 
+void live_provide(struct live *live)
+{
+	enum { SPARES = 64 };
+
+	while (live->spare_count < SPARES) {
+		struct deferred_signal *d = calloc(1, sizeof(*d));
+		if (!d)
+			return;
+		d->next = live->spare;
+		live->spare = d;
+		live->spare_count++;
+	}
+}
+
 static void defer(struct task *task, int signo, const siginfo_t *si)
 {
-	struct deferred_signal *d = calloc(1, sizeof(*d));
+	struct live *live = task->proc->live;
+
+	live_provide(live);
+	struct deferred_signal *d = live->spare;
 	if (!d)
 		return;
+	live->spare = take_ptr(d->next);
+	live->spare_count--;
 	if (si)
 		d->info = *si;
 	d->have_info = si;

@@ -214,6 +214,8 @@ struct live {
 	bool ended;     /* a task has ended since dead leaders were looked for */
 	bool stopping;  /* stop_all() at work: nobody is restarted */
 	bool kept_back; /* tasks that are meant to run were not started, for an event that comes first */
+	struct deferred_signal *spare; /* for signals that come when there is no memory */
+	size_t spare_count;
 	struct {
 		bool holding; /* a commit has started those that lead, the others wait */
 		bool owing;   /* they have waited since they last ran */
@@ -417,6 +419,8 @@ bool task_job_control(const struct task *task, int signo);
 bool task_passes_signal(struct task *task, int signo);
 /* It stands still: the time until it goes on does not count for a hold. */
 void task_hold_pauses(struct task *task);
+/* Room for signals that come when there is no memory, as far as there is some now. */
+void live_provide(struct live *live);
 /* Sends it with what came with it, as far as the kernel allows. */
 void task_send(const struct task *task, const struct deferred_signal *d);
 /* What a restart is to deliver, given that it was asked to deliver signo; the rest is sent. */

@@ -12,7 +12,7 @@ import pytest
 from driver import GONE, Driver
 from harness import process, wait, where
 from harness.server import Stopgo
-from stage import FALSE, LIMIT, PLAIN, Client, Puppet, Seed, condition, times, wait_gone
+from stage import FALSE, LIMIT, PLAIN, Client, Puppet, Seed, condition, signal_of, thread_of, times, wait_gone
 
 pytestmark = pytest.mark.stopgo_only("its errors")
 
@@ -87,12 +87,12 @@ def short_session(server, actor):
         client.go_on(first)
         actor.tell("threads 8\nqueue 20\n")
         actor.owes += ["made", "queued"]
-        client.halt()
+        stop = client.halt()
         for body in ("qXfer:threads:read::0,1000", "g", f"m{odd:x},40", f"Z2,{watched:x},8", f"Hg{actor.pid:x}", "qXfer:auxv:read::0,1000"):
             client.ask(body, LIMIT)
-        stop = None
-        for action in ("vCont;c", "vCont;s", "vCont;c"):
-            client.go(action)
+        for action in ("c", "s", "c"):
+            number = signal_of(stop) if stop[:1] == b"T" else ""        # which may have come before the interrupt
+            client.go(f"vCont;{action.upper()}{number}:{thread_of(stop)};c" if number else f"vCont;{action}")
             try:
                 stop = client.stop_reply(0.2)
             except wait.TimedOut:
