@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "server/listen.h"
+#include "server/signals.h"
 #include "server/options.h"
 
 struct gate {
@@ -164,7 +165,11 @@ static int tell_ports(const struct gate *g, struct err *err)
 	}
 	if (r < 0 || !g->opt->port_path)
 		return r;
-	_cleanup_close_ int fd = open(g->opt->port_path, O_WRONLY | O_CLOEXEC);
+	/* Until somebody reads, or one of the signals that end us has come. */
+	_cleanup_close_ int fd = -1;
+	do
+		fd = open(g->opt->port_path, O_WRONLY | O_CLOEXEC);
+	while (fd < 0 && errno == EINTR && !signals_waiting());
 	if (fd < 0)
 		return err_set(err, -errno, "cannot open the pipe '%s': %s", g->opt->port_path,
 			       strerror(errno));

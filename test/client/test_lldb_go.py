@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from harness import where
+from harness import wait, where
 from harness.programs import at, line
 
 pytestmark = [pytest.mark.stopgo_only("goroutines are threads")]
@@ -202,8 +202,7 @@ def test_goroutines_in_the_place_of_lldb_server(lldb, serve, programs, tmp_path,
     place = tmp_path / "port"
     os.mkfifo(place)
     serve("gdbserver", "--threads=goroutines", "--named-pipe", place, "127.0.0.1:0", "--", program, "many", "5", listens=False)
-    with open(place) as f:
-        port = f.read().rstrip("\0")
+    port = wait.for_text_in_fifo(place).rstrip("\0")
     assert lldb.run(everyone, program, tick, address=f"127.0.0.1:{port}")[1] == waiters
 
 

@@ -373,6 +373,8 @@ def test_client_that_does_not_read(made, programs, serve, event):
     for _ in range(count):
         client.send(f"m{actor.at['count'] & ~0xfff:x},1000")
     actor.tell(event + "\n")
+    # A window that stays small would have each reply wait for a delayed acknowledgement.
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
     for _ in range(count):
         assert len(client.receive(4 * LIMIT)) == 0x2000
     client.go()

@@ -26,3 +26,23 @@ def until(condition, what, limit=None):
             raise TimedOut(f"waited {limit:g} s for {what}")
         time.sleep(pause)
         pause = min(pause * 1.5, 0.05)
+
+
+def for_text_in_fifo(path):
+    """What is written to a named pipe until its writer closes it."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    text = b""
+
+    def read():
+        nonlocal text
+        try:
+            data = os.read(fd, 4096)
+        except BlockingIOError:
+            return False
+        text += data
+        return text and not data
+    try:
+        until(read, f"somebody to write to {path}")
+    finally:
+        os.close(fd)
+    return text.decode()
