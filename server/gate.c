@@ -76,6 +76,7 @@ static int open_socket(struct gate *g, const struct comm *c, struct err *err)
 		.allow_remote = g->opt->allow_remote,
 		.any_user = g->opt->any_user,
 		.empty_is_any = g->opt->as == AS_GDBSERVER,
+		.any_may_be_less = g->opt->as == AS_LLDB_SERVER,
 	};
 	struct listen_peer peer;
 

@@ -117,9 +117,16 @@ static int refuse_remote(const struct comm *c, struct err *err)
 		       c->host, port, port, port, port);
 }
 
+/* Every address was asked for, and this machine's own is what there will be. */
+static bool is_narrowed(const struct comm *c, const struct listen_how *how)
+{
+	return how->any_may_be_less && !how->allow_remote && !strcmp(c->host, "*");
+}
+
 static bool wants_any(const struct comm *c, const struct listen_how *how)
 {
-	return !strcmp(c->host, "*") || (!c->host[0] && how->empty_is_any && how->allow_remote);
+	return (!strcmp(c->host, "*") && !is_narrowed(c, how)) ||
+	       (!c->host[0] && how->empty_is_any && how->allow_remote);
 }
 
 /* The addresses that the host stands for; *ret is to be freed with freeaddrinfo(). */
@@ -136,7 +143,7 @@ static int resolve(const struct comm *c, const struct listen_how *how, struct ad
 	snprintf(port, sizeof(port), "%u", c->port);
 
 	/* No host: the resolver answers with the loopback addresses, or with AI_PASSIVE the wildcards, asking nobody. */
-	bool loopback = !c->host[0] || !strcmp(c->host, "localhost");
+	bool loopback = !c->host[0] || !strcmp(c->host, "localhost") || is_narrowed(c, how);
 	int r = getaddrinfo(any || loopback ? NULL : c->host, port, &hints, ret);
 	if (r)
 		return err_set(err, r == EAI_SYSTEM ? -errno : -EINVAL,
@@ -241,6 +248,13 @@ static int listen_tcp(struct listener *l, const struct comm *c, const struct lis
 	freeaddrinfo(list);
 	if (r < 0)
 		return err_set(err, r, "Can't bind address: %s.", strerror(-r));
+	if (is_narrowed(c, how))
+		say("Warning: '*' is served on this machine only, as whoever reaches it may run "
+		    "anything as "
+		    "this user: on the other machine run 'ssh -L %d:localhost:%d THIS-HOST', or "
+		    "give "
+		    "--allow-remote",
+		    l->port, l->port);
 	return 0;
 }
 

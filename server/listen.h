@@ -25,7 +25,8 @@ struct listen_peer {
 struct listen_how {
 	bool allow_remote; /* addresses beyond loopback */
 	bool empty_is_any; /* an empty host means every address, not loopback */
-	bool any_user;     /* clients of this machine may be other users' */
+	bool any_may_be_less; /* "*" without allow_remote is loopback, and a warning, instead of an error */
+	bool any_user; /* clients of this machine may be other users' */
 };
 
 /*

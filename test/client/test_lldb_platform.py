@@ -185,13 +185,26 @@ def test_ports_of_a_range(client):
         assert one.ask(f"qKillSpawnedProcess:{pid}") == b"OK"
 
 
-def test_every_address_is_asked_for_by_name(serve):
-    """A platform is a shell for whoever reaches it: `*` alone, which lldb-server takes, is refused with what to do instead."""
-    for words in (["platform", "--server", "--listen", "*:0"], ["gdbserver", "*:0"]):
-        server = serve(*words, listens=False)
-        assert server.wait_exit() == 2
-        said = server.err.rest()
-        assert said.startswith("error: address '*:PORT'") and "--allow-remote" in said and "ssh -L" in said
+def listens_on(pid, port):
+    """The local addresses, as /proc has them, of a process's sockets with this port."""
+    lines = [line.split() for name in ("tcp", "tcp6") for line in open(f"/proc/{pid}/net/{name}").readlines()[1:]]
+    return {row[1].split(":")[0] for row in lines if row[1].endswith(f":{port:04X}") and row[3] == "0A"}
+
+
+LOOPBACK = {"0100007F", "00000000000000000000000001000000"}
+
+
+def test_every_address_is_this_machine_unless_allowed(serve, platform, programs, tmp_path):
+    """A platform is a shell for whoever reaches it: `*`, which lldb-server's manual has, is loopback and a warning."""
+    server, port = platform("--server", listen="*:0")
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    other = serve("gdbserver", "--named-pipe", fifo, "*:0", "--", programs.c("basic"), listens=False)
+    for one, where_ in ((server, int(port)), (other, int(wait.for_text_in_fifo(fifo).rstrip("\0")))):
+        assert listens_on(one.pid, where_) and listens_on(one.pid, where_) <= LOOPBACK
+        said = one.err.text
+        assert "Warning: '*' is served on this machine only" in said and f"ssh -L {where_}:" in said and "--allow-remote" in said
+    rsp.Rsp(int(port)).close()
 
 
 def test_several_clients(platform):
