@@ -399,8 +399,9 @@ def test_nobody_starves(parked, made, way):
         lines = [client.ask(f"m{actor.at['watched'] + 64 * who:x},8").decode() for who in range(8)]
         return [int.from_bytes(bytes.fromhex(line), "little") for line in lines]
 
-    before, turns, end = rounds(), 0, time.monotonic() + 0.5
-    while time.monotonic() < end or turns < 50:
+    before, turns, begun = rounds(), 0, time.monotonic()
+    while turns < 50 or not all(now > then for then, now in list(zip(before, rounds()))[1:]):
+        assert time.monotonic() < begun + LIMIT, f"{before}, {LIMIT} s and {turns} turns later {rounds()}"
         if way == "steps":
             client.step(one, ";c")
         else:
@@ -409,8 +410,6 @@ def test_nobody_starves(parked, made, way):
             reply = client.stop_reply()
             assert thread_of(reply) == one
         turns += 1
-    gained = [now - then for then, now in zip(before, rounds())]
-    assert all(gain > 0 for gain in gained[1:]), f"{gained} in {turns} turns"
     if way == "hits":
         client.remove(tick)
     client.ok(f"D;{actor.pid:x}")
