@@ -30,6 +30,16 @@ static bool may_leave(const struct task *task)
 	       kind != STOP_SYSCALL_ENTRY && kind != STOP_SYSCALL_RETURN;
 }
 
+/* True: in a job-control stop. */
+static bool note_event_stop(struct task *task, int status)
+{
+	bool group = WSTOPSIG(status) != SIGTRAP;
+
+	if (!group)
+		task_stop_over(task);
+	return group;
+}
+
 int task_leave_kernel(struct task *task)
 {
 	pid_t tid = task->tid;
@@ -53,11 +63,40 @@ int task_leave_kernel(struct task *task)
 		return -EBUSY;
 	}
 	task->in_kernel = false;
-	task->pstop = PSTOP_EVENT;
+	task->pstop = note_event_stop(task, status) ? PSTOP_GROUP : PSTOP_EVENT;
 	return 0;
 }
 
-/* Steps the task once over the instruction at gp->rip; signals on the way are put aside. 0 when it stands behind it. */
+/*
+ * A signal on the way, which the restart delivers (returned) or which is put aside. One of job control that somebody is to be told of is
+ * told out of this very stop (-EINTR), unless the stop that the call was made from holds one already.
+ */
+static int signal_on_the_way(struct task *task, int signo)
+{
+	bool holds = task->has_pending || task->how.signo || task->stop_signo;
+
+	task->pstop = PSTOP_SIGNAL;
+	struct deferred_signal *d = task_take_arrival(task);
+	if (!task_job_control(task, signo)) {
+		if (d)
+			task_put_arrival_back(task, d);
+		else
+			task_defer_untold(task, signo);
+		return 0;
+	}
+	if (d || task_passes_signal(task, signo)) {
+		free(d);
+		task->defies_stop = false;
+		task_take_stop_later(task);
+		return signo;
+	}
+	if (!holds)
+		return -EINTR;
+	task_defer_untold(task, signo);
+	return 0;
+}
+
+/* Steps the task once over the instruction at gp->rip. 0 when it stands behind it; -EINTR: in signal_on_the_way()'s stop. */
 static int step_once(struct task *task, struct user_regs_struct *gp)
 {
 	uint64_t behind = gp->rip + sizeof(syscall_insn);
@@ -65,9 +104,9 @@ static int step_once(struct task *task, struct user_regs_struct *gp)
 
 	for (int tries = 0; tries < 100; tries++) {
 		int status, r = pt_step(task->tid, stop);
-		stop = 0;
 		if (r < 0)
 			return r;
+		stop = 0;
 		/* Its end, if that is what comes, is left for whoever collects. */
 		siginfo_t what = { 0 };
 		while (waitid(P_PID, (id_t)task->tid, &what,
@@ -86,12 +125,13 @@ static int step_once(struct task *task, struct user_regs_struct *gp)
 			return r;
 		if (gp->rip == behind)
 			return 0;
-		if (status >> 16 == 0 && WSTOPSIG(status) != SIGTRAP) {
-			task->pstop = PSTOP_SIGNAL;
-			if (task_job_control(task, WSTOPSIG(status)))
-				stop = WSTOPSIG(status), task->stop_taken = true;
-			else
-				task_defer_untold(task, WSTOPSIG(status));
+		if (status >> 16 == PTRACE_EVENT_STOP && note_event_stop(task, status))
+			task_take_stop_later(task);
+		if (status >> 16 == 0 && WSTOPSIG(status) != SIGTRAP)
+			stop = signal_on_the_way(task, WSTOPSIG(status));
+		if (stop < 0) {
+			task->stop_signo = WSTOPSIG(status);
+			return stop;
 		}
 	}
 	return -EAGAIN;
@@ -177,7 +217,9 @@ static int inject_in(struct task *task, long number, const uint64_t args[6], uin
 	task->gp_dirty = false;
 	/* It stands in the signal-delivery-stop of our step now: what it stood in before is put back as its siginfo. */
 	task->pstop = PSTOP_SIGNAL;
-	if (have_si)
+	if (r == -EINTR)
+		live_event(task, (struct stop){ .kind = STOP_SIGNAL, .signo = task->stop_signo });
+	else if (have_si)
 		(void)pt_set_siginfo(task->tid, &si);
 	if (r < 0)
 		return r;
@@ -197,10 +239,15 @@ static bool holds_stop(const struct task *task)
 	       task_job_control(task, task->stop_signo);
 }
 
+bool inject_may(const struct task *task)
+{
+	return outside_kernel(task) && !holds_stop(task);
+}
+
 static struct task *able_task(struct proc *p)
 {
 	for (size_t i = 0; i < p->count; i++) {
-		if (outside_kernel(p->tasks[i]) && !holds_stop(p->tasks[i]))
+		if (inject_may(p->tasks[i]))
 			return p->tasks[i];
 	}
 	for (size_t i = 0; i < p->count; i++) {

@@ -10,56 +10,83 @@
 #include "target/live/patch.h"
 #include "target/live/task.h"
 
-enum { FIRST_REAL_TIME = 32 };
-
-/*
- * Of a standard signal the kernel keeps one, so any stands for ours; real-time signals wait in line, and another one may come first. Those
- * that were sent with a value come with it, the others as our tkill.
- */
+/* Those that were sent with a value come with it, the others as our tkill; in a PID namespace below ours we have no number. */
 static bool is_arrival(const struct deferred_signal *d, const siginfo_t *si)
 {
 	if (!d->sent || d->info.si_signo != si->si_signo)
 		return false;
-	if (si->si_signo < FIRST_REAL_TIME || (si->si_code == SI_TKILL && si->si_pid == getpid()))
+	if (si->si_code == SI_TKILL && (si->si_pid == getpid() || si->si_pid == 0))
 		return true;
 	return d->have_info && d->info.si_code == si->si_code && d->info.si_pid == si->si_pid &&
 	       d->info.si_value.sival_ptr == si->si_value.sival_ptr;
 }
 
-/* One of those we sent ourselves: it passes, now or at the next start. */
-static bool deferred_arrived(struct task *task, int signo)
+/*
+ * One we sent is neither here nor on its way: the same signal waited already and stands for both, so it is to be sent again; or one that
+ * stops or continues the process has taken it back.
+ */
+static void find_deferred(struct task *task, const siginfo_t *arrived)
+{
+	for (struct deferred_signal *d, **at = &task->deferred; (d = *at);) {
+		bool lost = d->sent && !is_arrival(d, arrived) &&
+			    !pt_signal_queued(task->tid, d->info.si_signo);
+		if (lost && task_job_control(task, d->info.si_signo)) {
+			*at = d->next;
+			free(d);
+			continue;
+		}
+		if (lost)
+			d->sent = false;
+		at = &d->next;
+	}
+}
+
+struct deferred_signal *task_take_arrival(struct task *task)
 {
 	siginfo_t si;
 	struct deferred_signal **at = &task->deferred;
 
 	if (!task->deferred || pt_get_siginfo(task->tid, &si) < 0)
-		return false;
+		return NULL;
+	find_deferred(task, &si);
 	while (*at && !is_arrival(*at, &si))
 		at = &(*at)->next;
 	struct deferred_signal *d = *at;
 	if (!d)
-		return false;
+		return NULL;
+	*at = d->next;
 	if (d->have_info)
 		(void)pt_set_siginfo(task->tid, &d->info);
 	else
 		d->info = si;
 	d->have_info = true;
+	return d;
+}
+
+void task_put_arrival_back(struct task *task, struct deferred_signal *d)
+{
+	d->next = task->deferred;
+	d->sent = false;
+	task->deferred = d;
+}
+
+/* One of those we sent ourselves: it passes, now or at the next start. */
+static bool deferred_arrived(struct task *task, int signo)
+{
+	struct deferred_signal *d = task_take_arrival(task);
+
+	if (!d)
+		return false;
 	if (d->untold && !task_passes_signal(task, signo)) {
-		*at = d->next;
 		free(d);
 		return false;
 	}
 	if (task->resumed && !task->proc->live->stopping) {
-		*at = d->next;
 		free(d);
 		task_restart(task, signo);
 		return true;
 	}
-	/* First in the list: the restart out of this very stop delivers it. */
-	*at = d->next;
-	d->next = task->deferred;
-	d->sent = false;
-	task->deferred = d;
+	task_put_arrival_back(task, d);
 	return true;
 }
 
@@ -139,6 +166,16 @@ static void first_stop(struct task *task)
 		task_go(task);
 }
 
+void task_stop_over(struct task *task)
+{
+	task->defies_stop = task->stop_taken = false;
+}
+
+void task_take_stop_later(struct task *task)
+{
+	task->stop_taken |= !task->defies_stop;
+}
+
 static bool trap_may_follow(const struct task *task)
 {
 	return task->proc->space->patched || task->stepping || task->dregs_used;
@@ -151,6 +188,8 @@ static void task_stopped(struct task *task, struct news news)
 
 	task->fresh = true;
 	task_set_state(task, TASK_STOPPED);
+	if (news.kind == NEWS_INTERRUPT)
+		task_stop_over(task);
 	task->pstop = PSTOP_EVENT;
 	task->stop_signo = 0;
 	task->gp_valid = task->gp_early;
@@ -206,15 +245,14 @@ static void task_stopped(struct task *task, struct news news)
 		 * the int3 and the SIGTRAP still to come. Started now it executes nothing and stops again with that SIGTRAP.
 		 */
 		if (trap_may_follow(task) && pt_trap_queued(task->tid)) {
-			task->stop_taken |= news.kind == NEWS_GROUP_STOP && !task->defies_stop;
+			if (news.kind == NEWS_GROUP_STOP)
+				task_take_stop_later(task);
 			task_start(task, START_CONT, 0);
 			task->interrupt_sent = true;
 			break;
 		}
 		if (news.kind == NEWS_GROUP_STOP)
 			task->pstop = PSTOP_GROUP;
-		else
-			task->defies_stop = false;
 		if (task->interrupt_wanted)
 			live_event(task, (struct stop){ .kind = STOP_INTERRUPT });
 		else if (live->stopping || !task->resumed)

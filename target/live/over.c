@@ -198,8 +198,10 @@ static struct insn_copy *copy_of(struct task *task, struct over_plan *plan, uint
 	if (!plan->decoded || (plan->insn.is & (INSN_CALL | INSN_RET) && shadow_stack(task->proc)))
 		return NULL;
 	struct scratch *s = scratch_for(task, from);
-	if (!s)
+	if (!s) {
+		copy->tried = !task->has_pending;
 		return NULL;
+	}
 	unsigned slot = (unsigned)__builtin_ctzll(~s->used);
 	uint64_t to = s->addr + slot * SLOT_SIZE;
 	if (insn_relocate(&plan->insn, from, to, mode, &copy->insn) < 0 ||
@@ -332,6 +334,8 @@ bool over_start(struct task *task, int signo)
 	task->how.signo = 0;
 	if (plan && !in_place_will_do(p, plan) && slot_start(task, plan, gp))
 		return true;
+	if (task->has_pending) /* while a page for the copy was made */
+		return true;
 	return in_place_start(task, task->pass_pc);
 }
 
@@ -341,8 +345,8 @@ bool over_start_unwanted(struct task *task, int signo)
 	struct user_regs_struct *gp;
 
 	if (signo || task->deferred || task->in_kernel || task->tells_steps ||
-	    task->how.action != RESUME_STEP ||
-	    p->live->resumed_count != 1 || p->live->running || task_gp(task, &gp) < 0)
+	    task->how.action != RESUME_STEP || p->live->resumed_count != 1 || p->live->running ||
+	    task_gp(task, &gp) < 0)
 		return false;
 	struct swpoint *point = swpoints_find(&p->space->sw, gp->rip);
 	if (!point || !point->inserted || swpoint_needed(point))
@@ -354,7 +358,8 @@ bool over_start_unwanted(struct task *task, int signo)
 	}
 	/* It would see what other breakpoints cover. */
 	bool looks = !plan || (plan->insn.is & INSN_READS && !(plan->insn.is & INSN_STACK));
-	return !looks && !in_place_will_do(p, plan) && slot_start(task, plan, gp);
+	return !looks && !in_place_will_do(p, plan) &&
+	       (slot_start(task, plan, gp) || task->has_pending);
 }
 
 /* --- ending --- */

@@ -56,7 +56,7 @@ struct task *patch_worker(struct proc *p)
 {
 	for (size_t i = 0; i < p->count; i++) {
 		struct task *task = p->tasks[i];
-		if (task->state == TASK_STOPPED && !task->in_kernel && task->pstop != PSTOP_GROUP)
+		if (inject_may(task) && task->pstop != PSTOP_GROUP)
 			return task;
 	}
 	return NULL;

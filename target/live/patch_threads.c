@@ -126,6 +126,8 @@ bool patch_news(struct task *task, struct news *news)
 	/* Interrupts are looked at before signals: the fault has happened, its signal is still to come. */
 	if ((news->kind == NEWS_INTERRUPT || news->kind == NEWS_GROUP_STOP) &&
 	    pt_fault_queued(task->tid)) {
+		if (news->kind == NEWS_GROUP_STOP)
+			task_take_stop_later(task);
 		task_start(task, START_CONT, 0);
 		task->interrupt_sent = true;
 		return true;

@@ -73,19 +73,26 @@ int pt_get_siginfo(pid_t tid, siginfo_t *ret)
 	return request(PTRACE_GETSIGINFO, tid, 0, (uintptr_t)ret);
 }
 
-static bool is_fault(const siginfo_t *si)
+static bool is_fault(const siginfo_t *si, int any)
 {
+	(void)any;
 	int signo = si->si_signo;
 	return si->si_code > 0 && (signo == SIGTRAP || signo == SIGSEGV || signo == SIGBUS ||
 				   signo == SIGFPE || signo == SIGILL);
 }
 
-static bool is_trap(const siginfo_t *si)
+static bool is_trap(const siginfo_t *si, int any)
 {
+	(void)any;
 	return si->si_code > 0 && si->si_signo == SIGTRAP;
 }
 
-static bool any_queued(pid_t tid, bool (*wanted)(const siginfo_t *si))
+static bool is_number(const siginfo_t *si, int signo)
+{
+	return si->si_signo == signo;
+}
+
+static bool any_queued(pid_t tid, bool (*wanted)(const siginfo_t *si, int signo), int signo)
 {
 	siginfo_t queue[8];
 	struct __ptrace_peeksiginfo_args args = { .nr = 8 };
@@ -93,7 +100,7 @@ static bool any_queued(pid_t tid, bool (*wanted)(const siginfo_t *si))
 	for (;;) {
 		long n = ptrace(PTRACE_PEEKSIGINFO, tid, &args, queue);
 		for (long i = 0; i < n; i++) {
-			if (wanted(&queue[i]))
+			if (wanted(&queue[i], signo))
 				return true;
 		}
 		if (n < 8)
@@ -104,12 +111,17 @@ static bool any_queued(pid_t tid, bool (*wanted)(const siginfo_t *si))
 
 bool pt_trap_queued(pid_t tid)
 {
-	return any_queued(tid, is_trap);
+	return any_queued(tid, is_trap, 0);
 }
 
 bool pt_fault_queued(pid_t tid)
 {
-	return any_queued(tid, is_fault);
+	return any_queued(tid, is_fault, 0);
+}
+
+bool pt_signal_queued(pid_t tid, int signo)
+{
+	return any_queued(tid, is_number, signo);
 }
 
 int pt_set_siginfo(pid_t tid, const siginfo_t *si)

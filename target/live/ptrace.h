@@ -37,6 +37,8 @@ int pt_get_siginfo(pid_t tid, siginfo_t *ret);
 bool pt_trap_queued(pid_t tid);
 /* The same, or that of any other fault. */
 bool pt_fault_queued(pid_t tid);
+/* ... or a signal that was sent to the task itself. */
+bool pt_signal_queued(pid_t tid, int signo);
 int pt_set_siginfo(pid_t tid, const siginfo_t *si);
 int pt_get_gp(pid_t tid, struct user_regs_struct *ret);
 int pt_set_gp(pid_t tid, const struct user_regs_struct *gp);

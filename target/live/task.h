@@ -421,6 +421,16 @@ bool task_passes_signal(struct task *task, int signo);
 void task_hold_pauses(struct task *task);
 /* Room for signals that come when there is no memory, as far as there is some now. */
 void live_provide(struct live *live);
+/*
+ * Of the signals we sent, the one it stands in the delivery of, off the list and the caller's; NULL: it is none of them. Put back it is
+ * the first in the list: the restart out of this very stop delivers it.
+ */
+struct deferred_signal *task_take_arrival(struct task *task);
+void task_put_arrival_back(struct task *task, struct deferred_signal *d);
+/* The kernel has said that it is in no job-control stop. */
+void task_stop_over(struct task *task);
+/* It runs on our behalf in a job-control stop, and is to go back to it if it stood in it for the program. */
+void task_take_stop_later(struct task *task);
 /* Sends it with what came with it, as far as the kernel allows. */
 void task_send(const struct task *task, const struct deferred_signal *d);
 /* What a restart is to deliver, given that it was asked to deliver signo; the rest is sent. */
@@ -484,6 +494,8 @@ int inject_map_scratch(struct task *task, uint64_t where, size_t size, uint64_t 
 /* Pages for code or for data, exactly there: -EEXIST. */
 int inject_map_at(struct task *task, uint64_t where, size_t size, bool data, uint64_t *ret);
 int inject_unmap(struct proc *p, uint64_t addr, size_t size);
+/* It can make a system call here, and loses nothing by it. */
+bool inject_may(const struct task *task);
 
 /* proc.c: /proc */
 int live_thread_info(struct target *t, pid_t tid, struct thread_info *ret);
