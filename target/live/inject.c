@@ -123,10 +123,12 @@ static int step_once(struct task *task, struct user_regs_struct *gp)
 		r = pt_get_gp(task->tid, gp);
 		if (r < 0)
 			return r;
-		if (gp->rip == behind)
-			return 0;
-		if (status >> 16 == PTRACE_EVENT_STOP && note_event_stop(task, status))
+		bool event_stop = status >> 16 == PTRACE_EVENT_STOP;
+		if (event_stop && note_event_stop(task, status))
 			task_take_stop_later(task);
+		/* Interrupts are looked at before signals: the SIGTRAP of the step may be still to come. */
+		if (gp->rip == behind && !(event_stop && pt_trap_queued(task->tid)))
+			return 0;
 		if (status >> 16 == 0 && WSTOPSIG(status) != SIGTRAP)
 			stop = signal_on_the_way(task, WSTOPSIG(status));
 		if (stop < 0) {
