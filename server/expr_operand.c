@@ -426,21 +426,9 @@ static void check_index(struct parser *p)
 /* The words of a slice or string: [] or [its address] becomes [data index]. */
 static void slice_index(struct parser *p, struct value *v)
 {
-	if (v->form == PLACE) {
-		axcode_op(p->code, AXCODE_DUP);
-		axcode_op(p->code, AXCODE_REF64);
-		axcode_op(p->code, AXCODE_SWAP);
-		axcode_add_const(p->code, 8);
-		axcode_op(p->code, AXCODE_REF64);
-		load_index(p);                   /* data length index */
-		axcode_op(p->code, AXCODE_SWAP); /* data index length */
-	} else {
-		struct value part = *v;
-		expr_push_part(p, &part, 8, false);
-		load_index(p);
-		part.offset += 8;
-		expr_push_part(p, &part, 8, false);
-	}
+	expr_spread_string(p, v);
+	load_index(p);                   /* data length index */
+	axcode_op(p->code, AXCODE_SWAP); /* data index length */
 	check_index(p);
 }
 

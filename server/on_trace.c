@@ -70,18 +70,27 @@ void on_trace_stop(struct session *s, struct args *a)
 	reply_ok(&s->reply);
 }
 
-static void enable(struct session *s, struct args *a, bool enabled)
+/* :N:ADDR to the end, by which a tracepoint is named; *ret is NULL when there is none. */
+static bool take_point(struct tracepoints *t, struct args *a, struct trace_point **ret)
 {
-	struct tracepoints *t = trace_experiment(s);
-	struct err err = { 0 };
-
 	args_skip(a, ':');
 	unsigned number = trace_take_number(a);
 	args_skip(a, ':');
 	uint64_t addr = args_hex_u64(a);
-	if (!t || !trace_complete(a))
+	if (!trace_complete(a))
+		return false;
+	*ret = tracepoints_find(t, number, addr);
+	return true;
+}
+
+static void enable(struct session *s, struct args *a, bool enabled)
+{
+	struct tracepoints *t = trace_experiment(s);
+	struct err err = { 0 };
+	struct trace_point *p;
+
+	if (!t || !take_point(t, a, &p))
 		return;
-	struct trace_point *p = tracepoints_find(t, number, addr);
 	if (!p)
 		session_error_text(s, 1, "there is no such tracepoint");
 	else
@@ -151,14 +160,10 @@ void on_trace_status(struct session *s, struct args *a)
 void on_trace_point_status(struct session *s, struct args *a)
 {
 	struct tracepoints *t = trace_experiment(s);
+	struct trace_point *p;
 
-	args_skip(a, ':');
-	unsigned number = trace_take_number(a);
-	args_skip(a, ':');
-	uint64_t addr = args_hex_u64(a);
-	if (!t || !trace_complete(a))
+	if (!t || !take_point(t, a, &p))
 		return;
-	const struct trace_point *p = tracepoints_find(t, number, addr);
 	if (p)
 		buf_printf(&s->reply, "V%" PRIx64 ":%" PRIx64, p->hits, p->usage);
 	else

@@ -10,66 +10,6 @@
 #include "target/live/patch.h"
 #include "target/live/task.h"
 
-/* Those that were sent with a value come with it, the others as our tkill; in a PID namespace below ours we have no number. */
-static bool is_arrival(const struct deferred_signal *d, const siginfo_t *si)
-{
-	if (!d->sent || d->info.si_signo != si->si_signo)
-		return false;
-	if (si->si_code == SI_TKILL && (si->si_pid == getpid() || si->si_pid == 0))
-		return true;
-	return d->have_info && d->info.si_code == si->si_code && d->info.si_pid == si->si_pid &&
-	       d->info.si_value.sival_ptr == si->si_value.sival_ptr;
-}
-
-/*
- * One we sent is neither here nor on its way: the same signal waited already and stands for both, so it is to be sent again; or one that
- * stops or continues the process has taken it back.
- */
-static void find_deferred(struct task *task, const siginfo_t *arrived)
-{
-	for (struct deferred_signal *d, **at = &task->deferred; (d = *at);) {
-		bool lost = d->sent && !is_arrival(d, arrived) &&
-			    !pt_signal_queued(task->tid, d->info.si_signo);
-		if (lost && task_job_control(task, d->info.si_signo)) {
-			*at = d->next;
-			free(d);
-			continue;
-		}
-		if (lost)
-			d->sent = false;
-		at = &d->next;
-	}
-}
-
-struct deferred_signal *task_take_arrival(struct task *task)
-{
-	siginfo_t si;
-	struct deferred_signal **at = &task->deferred;
-
-	if (!task->deferred || pt_get_siginfo(task->tid, &si) < 0)
-		return NULL;
-	find_deferred(task, &si);
-	while (*at && !is_arrival(*at, &si))
-		at = &(*at)->next;
-	struct deferred_signal *d = *at;
-	if (!d)
-		return NULL;
-	*at = d->next;
-	if (d->have_info)
-		(void)pt_set_siginfo(task->tid, &d->info);
-	else
-		d->info = si;
-	d->have_info = true;
-	return d;
-}
-
-void task_put_arrival_back(struct task *task, struct deferred_signal *d)
-{
-	d->next = task->deferred;
-	d->sent = false;
-	task->deferred = d;
-}
-
 /* One of those we sent ourselves: it passes, now or at the next start. */
 static bool deferred_arrived(struct task *task, int signo)
 {
@@ -181,9 +121,29 @@ static bool trap_may_follow(const struct task *task)
 	return task->proc->space->patched || task->stepping || task->dregs_used;
 }
 
+static void interrupted(struct task *task, bool group)
+{
+	/*
+	 * The kernel looks at interrupts before signals: a task that has just run into an int3 can stop here first, its pc behind the int3
+	 * and the SIGTRAP still to come. Started now it executes nothing and stops again with that SIGTRAP.
+	 */
+	if (trap_may_follow(task) && pt_trap_queued(task->tid)) {
+		if (group)
+			task_take_stop_later(task);
+		task_start(task, START_CONT, 0);
+		task->interrupt_sent = true;
+		return;
+	}
+	if (group)
+		task->pstop = PSTOP_GROUP;
+	if (task->interrupt_wanted)
+		live_event(task, (struct stop){ .kind = STOP_INTERRUPT });
+	else
+		task_go(task);
+}
+
 static void task_stopped(struct task *task, struct news news)
 {
-	struct live *live = task->proc->live;
 	bool was_new = task->state == TASK_NEW;
 
 	task->fresh = true;
@@ -224,11 +184,9 @@ static void task_stopped(struct task *task, struct news news)
 		break;
 	case NEWS_STEP:
 		task->pstop = news.value ? PSTOP_SIGNAL : PSTOP_EVENT;
-		if (!task->stepping) {
+		if (!task->stepping)
 			signal_stop(task, SIGTRAP); /* the program set the trap flag itself */
-			break;
-		}
-		if (task->dregs_used)
+		else if (task->dregs_used)
 			task_debug_reg_hit(task, true);
 		else
 			task_stepped(task);
@@ -238,28 +196,8 @@ static void task_stopped(struct task *task, struct news news)
 		task_debug_reg_hit(task, false);
 		break;
 	case NEWS_SYSCALL: task_syscall_stop(task); break;
-	case NEWS_INTERRUPT:
-	case NEWS_GROUP_STOP:
-		/*
-		 * The kernel looks at interrupts before signals: a task that has just run into an int3 can stop here first, its pc behind
-		 * the int3 and the SIGTRAP still to come. Started now it executes nothing and stops again with that SIGTRAP.
-		 */
-		if (trap_may_follow(task) && pt_trap_queued(task->tid)) {
-			if (news.kind == NEWS_GROUP_STOP)
-				task_take_stop_later(task);
-			task_start(task, START_CONT, 0);
-			task->interrupt_sent = true;
-			break;
-		}
-		if (news.kind == NEWS_GROUP_STOP)
-			task->pstop = PSTOP_GROUP;
-		if (task->interrupt_wanted)
-			live_event(task, (struct stop){ .kind = STOP_INTERRUPT });
-		else if (live->stopping || !task->resumed)
-			break;
-		else
-			task_go(task);
-		break;
+	case NEWS_INTERRUPT: interrupted(task, false); break;
+	case NEWS_GROUP_STOP: interrupted(task, true); break;
 	case NEWS_FORK: task_forked(task, false); break;
 	case NEWS_VFORK: task_forked(task, true); break;
 	case NEWS_VFORK_DONE: task_vfork_done(task); break;

@@ -349,6 +349,10 @@ void proc_leave_space(struct proc *p);
 
 /* news.c */
 void live_news(struct live *live, pid_t tid, int status);
+/* The kernel has said that it is in no job-control stop. */
+void task_stop_over(struct task *task);
+/* It runs on our behalf in a job-control stop, and is to go back to it if it stood in it for the program. */
+void task_take_stop_later(struct task *task);
 
 /* attend.c */
 void live_collect(struct tracer *tr);
@@ -380,6 +384,41 @@ void live_halt(struct live *live, struct proc *p);
 /* A leader that exited before its threads: there is no status to wait for until they are gone. */
 void judge_zombie(struct task *task);
 
+/* signals.c */
+/* Puts the signal it stopped with aside until it next starts. */
+void task_defer_signal(struct task *task, int signo);
+/* ... and then it is as if it had come only then. */
+void task_defer_untold(struct task *task, int signo);
+/* The same for one that passes, if the step under way is to see none; false: it is to be delivered. */
+bool task_hold_signal(struct task *task, int signo);
+bool task_steps_openly(const struct task *task);
+/* SIGSTOP and the like, and SIGCONT, which the program leaves to the kernel. Delivered where it came and never sent anew: by then the
+ * process may have been continued, or stopped. */
+bool task_job_control(const struct task *task, int signo);
+/* Delivered without a stop. */
+bool task_passes_signal(struct task *task, int signo);
+/* The step under way is to see no signal that passes. */
+bool task_holds_signals(const struct task *task);
+/*
+ * How long it has been under way since a signal waits, in all resumes together: somebody in the program may wait for what the handler
+ * does (Go's collector, for a goroutine to be preempted), and waits as long as this goes on.
+ */
+void task_count_hold(struct task *task);
+/* It stands still: the time until it goes on does not count for a hold. */
+void task_hold_pauses(struct task *task);
+/* Room for signals that come when there is no memory, as far as there is some now. */
+void live_provide(struct live *live);
+/*
+ * Of the signals we sent, the one it stands in the delivery of, off the list and the caller's; NULL: it is none of them. Put back it is
+ * the first in the list: the restart out of this very stop delivers it.
+ */
+struct deferred_signal *task_take_arrival(struct task *task);
+void task_put_arrival_back(struct task *task, struct deferred_signal *d);
+/* Sends it with what came with it, as far as the kernel allows. */
+void task_send(const struct task *task, const struct deferred_signal *d);
+/* What a restart is to deliver, given that it was asked to deliver signo; the rest is sent. */
+int task_deferred(struct task *task, int signo);
+
 /* run.c */
 extern const struct target_run_ops live_run_ops;
 void live_commit(struct tracer *tr, bool pending_first);
@@ -405,36 +444,6 @@ void task_stepped(struct task *task);
 void task_tell_step(struct task *task);
 void task_restart_step(struct task *task);
 void task_syscall_stop(struct task *task);
-/* Puts the signal it stopped with aside until it next starts. */
-void task_defer_signal(struct task *task, int signo);
-/* ... and then it is as if it had come only then. */
-void task_defer_untold(struct task *task, int signo);
-/* The same for one that passes, if the step under way is to see none; false: it is to be delivered. */
-bool task_hold_signal(struct task *task, int signo);
-bool task_steps_openly(const struct task *task);
-/* SIGSTOP and the like, and SIGCONT, which the program leaves to the kernel. Delivered where it came and never sent anew: by then the
- * process may have been continued, or stopped. */
-bool task_job_control(const struct task *task, int signo);
-/* Delivered without a stop. */
-bool task_passes_signal(struct task *task, int signo);
-/* It stands still: the time until it goes on does not count for a hold. */
-void task_hold_pauses(struct task *task);
-/* Room for signals that come when there is no memory, as far as there is some now. */
-void live_provide(struct live *live);
-/*
- * Of the signals we sent, the one it stands in the delivery of, off the list and the caller's; NULL: it is none of them. Put back it is
- * the first in the list: the restart out of this very stop delivers it.
- */
-struct deferred_signal *task_take_arrival(struct task *task);
-void task_put_arrival_back(struct task *task, struct deferred_signal *d);
-/* The kernel has said that it is in no job-control stop. */
-void task_stop_over(struct task *task);
-/* It runs on our behalf in a job-control stop, and is to go back to it if it stood in it for the program. */
-void task_take_stop_later(struct task *task);
-/* Sends it with what came with it, as far as the kernel allows. */
-void task_send(const struct task *task, const struct deferred_signal *d);
-/* What a restart is to deliver, given that it was asked to deliver signo; the rest is sent. */
-int task_deferred(struct task *task, int signo);
 /* Starts whoever is meant to run and stands still only because somebody was stepping in place, or was halted in passing. */
 void live_release(struct live *live, bool hidden_only);
 /* The thread that was to stop, whichever it is, has ended: another one is asked. */

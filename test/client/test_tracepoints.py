@@ -181,6 +181,18 @@ def test_circular(launch, new_gdb, programs, script):
     gdb.kill()
 
 
+def trace_disconnected(gdb, script):
+    """work()'s arguments are collected, whether a client is there or not; returns the program's pid and the address of a word that grows."""
+    gdb.run_to("work")
+    gdb.cli("trace work")
+    script(gdb, "actions\ncollect $args\nend\n")
+    gdb.cli("set disconnected-tracing on")
+    gdb.cli("set circular-trace-buffer on")
+    gdb.cli("tstart")
+    return gdb.pid(), gdb.addr("&progress[0]")
+
+
+
 def test_goes_on_without_its_client(launch, new_gdb, programs, script):
     """The client is gone, the program runs and is traced; the next one is told of everything."""
     program = programs.c("threads")
@@ -189,13 +201,7 @@ def test_goes_on_without_its_client(launch, new_gdb, programs, script):
         pytest.skip("gdbserver 13 does not answer the next client when the first vanished while the program ran")
     gdb = new_gdb(program)
     gdb.connect(server)
-    gdb.run_to("work")
-    gdb.cli("trace work")
-    script(gdb, "actions\ncollect $args\nend\n")
-    gdb.cli("set disconnected-tracing on")
-    gdb.cli("set circular-trace-buffer on")
-    gdb.cli("tstart")
-    pid, calls = gdb.pid(), gdb.addr("&progress[0]")
+    pid, calls = trace_disconnected(gdb, script)
     gdb.cont()
 
     def goes_on():
@@ -221,13 +227,7 @@ def test_goes_on_without_its_client(launch, new_gdb, programs, script):
 def test_detaching_leaves_it_traced(session, new_gdb, programs, script):
     program = programs.c("threads")
     gdb, server = session(program, "2", options=())
-    gdb.run_to("work")
-    gdb.cli("trace work")
-    script(gdb, "actions\ncollect $args\nend\n")
-    gdb.cli("set disconnected-tracing on")
-    gdb.cli("set circular-trace-buffer on")
-    gdb.cli("tstart")
-    pid, calls = gdb.pid(), gdb.addr("&progress[0]")
+    pid, calls = trace_disconnected(gdb, script)
     before = process.word(pid, calls)
     gdb.detach()
     server.err.find("Disconnected tracing in effect")

@@ -343,17 +343,31 @@ static void internal_points_stand_beside_the_clients(void **state _unused_)
 	end(t, pid);
 }
 
+static void pass_only(int signo)
+{
+	sigset_t pass;
+
+	sigemptyset(&pass);
+	if (signo)
+		sigaddset(&pass, signo);
+	tr->ops->set_pass_signals(tr, &pass);
+}
+
+static struct target *attach_passing_usr1(pid_t *ret_pid)
+{
+	*ret_pid = child_of(spin);
+	wait_up(1);
+	pass_only(SIGUSR1);
+	struct target *t = attach(*ret_pid);
+	tr->ops->stop_all(tr);
+	return t;
+}
+
 /* A signal that passes does not get into a step that holds signals; it is delivered when the thread continues. */
 static void a_step_can_hold_signals(void **state _unused_)
 {
-	sigset_t pass;
-	pid_t pid = child_of(spin);
-	wait_up(1);
-	sigemptyset(&pass);
-	sigaddset(&pass, SIGUSR1);
-	tr->ops->set_pass_signals(tr, &pass);
-	struct target *t = attach(pid);
-	tr->ops->stop_all(tr);
+	pid_t pid;
+	struct target *t = attach_passing_usr1(&pid);
 	for (int i = 0; i < 50; i++) {
 		struct user_regs_struct gp;
 		kill(pid, SIGUSR1);
@@ -372,22 +386,15 @@ static void a_step_can_hold_signals(void **state _unused_)
 		tr->ops->collect(tr);
 	}
 	assert_int_equal(shared->signals, 1);
-	sigemptyset(&pass);
-	tr->ops->set_pass_signals(tr, &pass);
+	pass_only(0);
 	end(t, pid);
 }
 
 /* ... but not for ever, when it is said how long: one of many steps leads into the handler. */
 static void a_hold_ends(void **state _unused_)
 {
-	sigset_t pass;
-	pid_t pid = child_of(spin);
-	wait_up(1);
-	sigemptyset(&pass);
-	sigaddset(&pass, SIGUSR1);
-	tr->ops->set_pass_signals(tr, &pass);
-	struct target *t = attach(pid);
-	tr->ops->stop_all(tr);
+	pid_t pid;
+	struct target *t = attach_passing_usr1(&pid);
 	kill(pid, SIGUSR1);
 	struct resume step = { .action = RESUME_STEP, .hold_signals = true, .hold_ms = 30 };
 	struct user_regs_struct gp;
@@ -403,8 +410,7 @@ static void a_hold_ends(void **state _unused_)
 	}
 	assert_true(there);
 	assert_int_equal(shared->signals, 0);
-	sigemptyset(&pass);
-	tr->ops->set_pass_signals(tr, &pass);
+	pass_only(0);
 	end(t, pid);
 }
 
@@ -453,10 +459,7 @@ static void signals_arrive_as_asked(void **state _unused_)
 		usleep(1000);
 	assert_int_equal(shared->signals, 1);
 
-	sigset_t pass;
-	sigemptyset(&pass);
-	sigaddset(&pass, SIGUSR1);
-	tr->ops->set_pass_signals(tr, &pass);
+	pass_only(SIGUSR1);
 	for (int n = 2; n < 20; n++) {
 		kill(pid, SIGUSR1);
 		for (int i = 0; i < 1000 && shared->signals < (unsigned)n; i++) {
@@ -466,8 +469,7 @@ static void signals_arrive_as_asked(void **state _unused_)
 		assert_int_equal(shared->signals, n);
 	}
 	assert_false(tr->ops->next_event(tr, &ev));
-	sigemptyset(&pass);
-	tr->ops->set_pass_signals(tr, &pass);
+	pass_only(0);
 
 	/* Seen, not answered: delivered at detach. */
 	kill(pid, SIGUSR1);
