@@ -105,6 +105,12 @@ static struct proc *adopt_child(struct proc *parent, pid_t pid, bool vfork)
 	return p;
 }
 
+/* The kernel copies DR7 as a tracer sees it, though nothing is watched in the child; whoever looks there would find us. */
+static void inherit_dregs(struct task *child, const struct task *parent)
+{
+	child->dregs_used |= parent->dregs_used;
+}
+
 void task_forked(struct task *parent, bool vfork)
 {
 	struct proc *pp = parent->proc;
@@ -124,6 +130,7 @@ void task_forked(struct task *parent, bool vfork)
 		task_go(parent);
 		return;
 	}
+	inherit_dregs(child->tasks[0], parent);
 	task_begin_at(child->tasks[0], pp->space->scratch ? rip_of(parent) : 0);
 	if (!pp->hidden && !pp->starting && (vfork ? live->events.vfork : live->events.fork)) {
 		live_event(parent, (struct stop){ .kind = vfork ? STOP_VFORK : STOP_FORK,
@@ -210,6 +217,7 @@ void task_cloned(struct task *parent)
 		task->how = (struct resume){ .action = RESUME_CONT };
 		task_set_resumed(task, parent->resumed);
 		task->start_rip = parent->proc->space->scratch ? rip_of(parent) : 0;
+		inherit_dregs(task, parent);
 		int status;
 		if (stray_take(live, (pid_t)tid, &status))
 			live_news(live, (pid_t)tid, status);

@@ -133,7 +133,7 @@ static void leave_child(const struct task *parent, uint64_t parent_rip)
 		restore_memory(&parent->proc->space->sw, fd);
 		close(fd);
 	}
-	if (!parent->proc->space->scratch)
+	if (!parent->proc->space->scratch && !parent->dregs_used)
 		return;
 	/* It stops before it executes anything. */
 	int r = pt_get_gp((pid_t)child, &gp);
@@ -145,6 +145,7 @@ static void leave_child(const struct task *parent, uint64_t parent_rip)
 		return;
 	leave_scratch(parent, &gp, parent_rip);
 	(void)pt_set_gp((pid_t)child, &gp);
+	(void)pt_set_dreg((pid_t)child, 7, 0);
 }
 
 /* --- one task --- */

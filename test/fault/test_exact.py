@@ -7,7 +7,7 @@ import pytest
 
 from driver import Driver
 from harness import rsp, wait
-from stage import (FALSE, LIMIT, RAX, RBX, RDI, RSI, Client, GoPuppet, Puppet, Seed, action_after, commands, condition, print_regs,
+from stage import (FALSE, FEATURES, LIMIT, RAX, RBX, RDI, RSI, Client, GoPuppet, Puppet, Seed, action_after, commands, condition, print_regs,
                    reg_equals, reg_every, symbols, thread_of, times, vector_insns, wait_gone)
 
 pytestmark = pytest.mark.stopgo_only("its speed and its printf")
@@ -309,6 +309,25 @@ def test_watchpoints(parked, made, threads, others):
     for place, values in places.items():
         assert values == list(range(first + 1, last + 1)), f"{place:#x}: {values}"
     finish(actor, client, server)
+
+
+def test_born_under_a_watchpoint(made, programs, serve):
+    """Nothing is left in a thread that was made while memory was watched, and that never ran with it."""
+    actor = made.add(Puppet(programs, workers=1))
+    server = serve.attach(actor.pid)
+    client = made.add(Client(server.port))
+    first = client.begin(features=FEATURES)
+    client.ok("QThreadEvents:1")
+    client.insert(actor.at["watched"] + 64 * 4, kind=2, length=8)
+    client.go_on(first)
+    actor.tell("churn 1\n")
+    assert b"create:" in client.stop_reply()
+    client.remove(actor.at["watched"] + 64 * 4, kind=2, length=8)
+    client.ok(f"D;{actor.pid:x}")
+    client.close()
+    assert wait_gone(server) == 0
+    assert actor.hear() == "churning"
+    actor.assert_untouched()
 
 
 @pytest.mark.parametrize("threads", (1, 8))
