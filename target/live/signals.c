@@ -192,14 +192,20 @@ int task_deferred(struct task *task, int signo)
 	return signo;
 }
 
-/* Those that were sent with a value come with it, the others as our tkill; in a PID namespace below ours we have no number. */
+/* What comes from a PID namespace above, as ours would, comes from nobody. */
+static bool is_sender(const siginfo_t *si, pid_t pid)
+{
+	return si->si_pid == pid || si->si_pid == 0;
+}
+
+/* Those that were sent with a value come with it, the others as our tkill. */
 static bool is_arrival(const struct deferred_signal *d, const siginfo_t *si)
 {
 	if (!d->sent || d->info.si_signo != si->si_signo)
 		return false;
-	if (si->si_code == SI_TKILL && (si->si_pid == getpid() || si->si_pid == 0))
+	if (si->si_code == SI_TKILL && is_sender(si, getpid()))
 		return true;
-	return d->have_info && d->info.si_code == si->si_code && d->info.si_pid == si->si_pid &&
+	return d->have_info && d->info.si_code == si->si_code && is_sender(si, d->info.si_pid) &&
 	       d->info.si_value.sival_ptr == si->si_value.sival_ptr;
 }
 

@@ -119,11 +119,7 @@ def states(pid):
 
 def zombies_of(pid):
     """Children that a process has not waited for."""
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children") as f:
-            return [child for child in map(int, f.read().split()) if process.state(child) == "Z"]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
+    return [child for child in process.children(pid) if process.state(child) == "Z"]
 
 
 def word(pid, address):

@@ -33,12 +33,15 @@ class Seed(random.Random):
 class Actor(process.Debuggee):
     """A program with commands: a line in, a line out, each within the limit."""
 
-    def __init__(self, command, **kwargs):
-        super().__init__([str(word) for word in command], **kwargs)
+    def __init__(self, command, inside=(), **kwargs):
+        """inside: a command that runs it as its only child."""
+        super().__init__([str(word) for word in (*inside, *command)], **kwargs)
         self._data = b""
         self.points = {}        # instructions that get breakpoints, and their lengths
         self.at = {}
         self.is_ready(self.hear())
+        if inside:
+            self.pid, = process.children(self.pid)
 
     def is_ready(self, line):
         """Takes the addresses that it says when it has begun, again after an exec."""

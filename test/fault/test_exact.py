@@ -1,6 +1,7 @@
 """Nothing is lost and nothing comes twice: hits of breakpoints and watchpoints, instructions stepped over, signals."""
 import re
 import signal
+import subprocess
 import time
 
 import pytest
@@ -18,8 +19,8 @@ THREADS = (1, 8, 64)
 @pytest.fixture
 def parked(made, programs, serve):
     """parked(workers): (puppet, server): attached to, its workers waiting to be told to run, signals raining."""
-    def start(workers, rain_us=500):
-        actor = made.add(Puppet(programs, workers=workers, pause_us=0))
+    def start(workers, rain_us=500, inside=()):
+        actor = made.add(Puppet(programs, workers=workers, pause_us=0, inside=inside))
         assert actor.ask("check 1").startswith("exact")
         assert actor.ask("timer 1000") == "set"
         assert actor.ask(f"rain {rain_us}") == "rain"
@@ -330,10 +331,17 @@ def test_born_under_a_watchpoint(made, programs, serve):
     actor.assert_untouched()
 
 
+OWN_PIDS = ("unshare", "--pid", "--fork", "--kill-child")
+
+
+@pytest.mark.parametrize("inside", ((), OWN_PIDS), ids=("here", "pid-namespace"))
 @pytest.mark.parametrize("threads", (1, 8))
-def test_steps_over_breakpoints(parked, made, threads):
-    """A thread is stepped through code full of breakpoints that others run through."""
-    actor, server = parked(threads)
+def test_steps_over_breakpoints(parked, made, threads, inside):
+    """A thread is stepped through code full of breakpoints that others run through. In a PID namespace of its own, the signals that it
+    gets from us come from nobody."""
+    if inside and subprocess.run((*inside, "true"), capture_output=True, check=False).returncode:
+        pytest.skip("no PID namespace to be had")
+    actor, server = parked(threads, inside=inside)
     client = made.add(Client(server.port))
     first = client.begin()
     for name in ("count", "odd", "call", "syscall", "leaf", "push"):

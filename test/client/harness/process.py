@@ -86,6 +86,15 @@ def changed_text(pid):
     return differences
 
 
+def children(pid):
+    """The pids of its main thread's children, those that have ended and were not waited for too; none when it is gone."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as f:
+            return [int(word) for word in f.read().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
 def descendants(pid):
     """The pids of everything that it and its children started and that is still below it."""
     found = []

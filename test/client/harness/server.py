@@ -92,11 +92,7 @@ class Stopgo:
 
     def children(self):
         """The pids of its direct children that are alive."""
-        try:
-            with open(f"/proc/{self.pid}/task/{self.pid}/children") as f:
-                return [pid for pid in map(int, f.read().split()) if process.is_alive(pid)]
-        except (FileNotFoundError, ProcessLookupError):
-            return []
+        return [pid for pid in process.children(self.pid) if process.is_alive(pid)]
 
     def signal(self, number):
         self.process.send_signal(number)
