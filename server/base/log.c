@@ -7,8 +7,8 @@
 #include <time.h>
 
 static const char *const names[LOG_CATEGORIES] = {
-	[LOG_FRAME] = "frame", [LOG_PACKET] = "packet", [LOG_STOP] = "stop", [LOG_RUN] = "run",
-	[LOG_POINTS] = "points", [LOG_IMAGE] = "image", [LOG_GO] = "go", [LOG_LOOP] = "loop",
+	[LOG_FRAME] = "frame",   [LOG_PACKET] = "packet", [LOG_STOP] = "stop", [LOG_RUN] = "run",
+	[LOG_POINTS] = "points", [LOG_IMAGE] = "image",   [LOG_GO] = "go",     [LOG_LOOP] = "loop",
 };
 
 static unsigned enabled;
@@ -75,14 +75,19 @@ int log_enable(const char *list, struct err *err)
 	return 0;
 }
 
-/* One write per line, so that lines of several processes on one stderr do not mix. */
+/* One write per line where it is taken whole, so that lines of several processes on one stderr do not mix. */
 static void put_line(int fd, char *line, int len, int size)
 {
 	if (len >= size)
 		len = size - 1;
 	line[len++] = '\n';
-	ssize_t r = write(fd, line, (size_t)len);
-	(void)r; /* a closed stderr must not stop a debug session */
+	for (int at = 0; at < len;) {
+		ssize_t n = write(fd, line + at, (size_t)(len - at));
+		if (n > 0)
+			at += (int)n;
+		else if (n == 0 || errno != EINTR)
+			return; /* a closed stderr must not stop a debug session */
+	}
 }
 
 void log_write(enum log_category category, const char *fmt, ...)
@@ -93,7 +98,8 @@ void log_write(enum log_category category, const char *fmt, ...)
 	if (format & LOG_FORMAT_TIMESTAMP) {
 		struct timespec ts;
 		clock_gettime(CLOCK_REALTIME, &ts);
-		len = snprintf(line, sizeof(line), "%lld.%06ld ", (long long)ts.tv_sec, ts.tv_nsec / 1000);
+		len = snprintf(line, sizeof(line), "%lld.%06ld ", (long long)ts.tv_sec,
+			       ts.tv_nsec / 1000);
 	}
 	len += snprintf(line + len, sizeof(line) - len, "[%s] ", names[category]);
 

@@ -3,8 +3,8 @@
  *
  * To block in waitpid() for one task is the cheapest way to hear of its next stop: nothing else is called, and the kernel looks at
  * nobody else. But it knows no time limit, so a timer's signal makes it return every millisecond. The timer runs on between two
- * waits, so that a hundred thousand of them a second do not set it as often, and stops by itself soon after the last one; other
- * system calls see EINTR no later than that.
+ * waits, so that a hundred thousand of them a second do not set it as often, and stops by itself soon after the last one. Other system calls
+ * that block are restarted; poll(2), epoll_wait(2), nanosleep(2) and the like never are, and may see EINTR.
  */
 #ifndef STOPGO_TARGET_LIVE_TICK_H
 #define STOPGO_TARGET_LIVE_TICK_H
