@@ -73,7 +73,7 @@ static size_t look(struct live *live)
 
 /*
  * A leader that exits before its threads leaves no status until they are gone, but the kernel does send
- * SIGCHLD. Looked for when something ended or a SIGCHLD came for nothing.
+ * SIGCHLD. Looked for when something ended or a SIGCHLD came.
  */
 static void find_dead_leaders(struct live *live)
 {
@@ -141,8 +141,7 @@ void live_collect(struct tracer *tr)
 	live->awaited = 0;
 	if (look(live))
 		live_attend(live);
-	else
-		find_dead_leaders(live);
+	find_dead_leaders(live); /* even so: one SIGCHLD may stand for a stop and for a leader's end */
 	live->attending = false;
 	if (live->running)
 		live_listen(live);

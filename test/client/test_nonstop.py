@@ -178,3 +178,15 @@ def test_always_nonstop_target_with_allstop_commands(serve, new_gdb, programs):
     gdb.delete()
     gdb.cont()
     gdb.expect_exit(0)
+
+
+def test_a_leader_that_has_ended_does_not_run(nonstop, programs):
+    """The end of the main thread and the stop that it lets another come to are heard of in one."""
+    gdb, _ = nonstop(programs.c("threadlife"), "leader")
+    number = gdb.break_at("alone")
+    gdb.mi("-exec-continue --all")
+    stop = gdb.expect_breakpoint_stop("alone", number)
+    wait.until(lambda: states(gdb) == {stop.thread: "stopped"}, "the main thread's end to be known")
+    gdb.delete()
+    gdb.mi("-exec-continue --all")
+    gdb.expect_exit(7)
