@@ -202,6 +202,7 @@ static void logical(struct parser *p, enum op op, int precedence, struct value *
 	*a = (struct value){ .form = SCALAR, .type = expr_int_type(p) };
 }
 
+/* The left operand is parsed; the operator is behind us. */
 static void binary(struct parser *p, enum op op, int precedence, struct value *a)
 {
 	struct value b = { 0 };

@@ -287,6 +287,27 @@ static void scale(struct parser *p, const struct value *pointer)
 	axcode_op(p->code, AXCODE_MUL);
 }
 
+/* A pointer and a number, which may come first in a sum: *a becomes the pointer. */
+static void move_pointer(struct parser *p, enum op op, struct value *a, struct value *b)
+{
+	if (a->type.kind == DI_POINTER && b->type.kind == DI_POINTER) {
+		expr_fail(p, -EINVAL,
+			  "two pointers cannot be added or subtracted: cast them to long");
+		return;
+	}
+	if (a->type.kind != DI_POINTER && op == OP_SUB) {
+		expr_fail(p, -EINVAL,
+			  "a pointer cannot be subtracted from a number: cast it to long");
+		return;
+	}
+	if (a->type.kind != DI_POINTER) {
+		axcode_op(p->code, AXCODE_SWAP);
+		*a = *b;
+	}
+	scale(p, a);
+	axcode_op(p->code, op == OP_ADD ? AXCODE_ADD : AXCODE_SUB);
+}
+
 /* As C does it: in double, and a float again when both are. A constant of Go's is a float if the other one is. */
 static void float_arithmetic(struct parser *p, enum op op, struct value *a, bool a_constant,
 			     struct value *b, bool b_constant)
@@ -349,14 +370,9 @@ void expr_arithmetic(struct parser *p, enum op op, struct value *a, bool a_const
 	}
 	struct di_type t = common_type(p, a->type, a_constant, b->type, b_constant);
 
-	if (a->type.kind == DI_POINTER && (op == OP_ADD || op == OP_SUB)) {
-		if (b->type.kind == DI_POINTER) {
-			expr_fail(p, -EINVAL,
-				  "two pointers cannot be added or subtracted: cast them to long");
-			return;
-		}
-		scale(p, a);
-		axcode_op(p->code, op == OP_ADD ? AXCODE_ADD : AXCODE_SUB);
+	if ((a->type.kind == DI_POINTER || b->type.kind == DI_POINTER) &&
+	    (op == OP_ADD || op == OP_SUB)) {
+		move_pointer(p, op, a, b);
 		return;
 	}
 	if (op == OP_SHL || op == OP_SHR) {
@@ -376,5 +392,3 @@ void expr_arithmetic(struct parser *p, enum op op, struct value *a, bool a_const
 		compute(p, op, &t);
 	*a = (struct value){ .form = SCALAR, .type = compares ? expr_int_type(p) : t };
 }
-
-/* The left operand is parsed; the operator is behind us. */

@@ -211,6 +211,8 @@ static void test_members(void **state)
 	is_true("expr_table[3] == 4 && expr_pointer[1] == 4 && *expr_pointer == 3 && "
 		"*(expr_pointer - 1) == 2");
 	is_true("expr_pointer == &expr_table[2] && expr_pointer + 1 == &expr_table[3]");
+	is_true("1 + expr_pointer == &expr_table[3] && *(1 + expr_pointer) == 4 && (-2 + "
+		"expr_pointer)[1] == 2");
 	is_true("&expr_first.next->in == &expr_second.in");
 	is_true("expr_null == 0 && !expr_null && expr_first.next");
 	is_true("*(int *)expr_pointer == 3 && *(unsigned char *)expr_pointer == 3");
@@ -296,6 +298,8 @@ static void test_errors(void **state)
 	refused("~expr_first.real", "needs an integer");
 	refused("expr_table[1.0] == 2", "an index needs an integer");
 	refused("expr_pointer == 1.5", "do not go together");
+	refused("1 - expr_pointer == 0", "cannot be subtracted from a number");
+	refused("expr_pointer + expr_pointer == 0", "two pointers cannot be added");
 	refused("1.5x == 1", "this is no number");
 	refused("\"a\" == \"b\"", "cannot be compared with a text");
 	refused("\"a\"", "a text can only be compared");
