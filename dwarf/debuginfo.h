@@ -71,6 +71,7 @@ enum di_kind {
 	DI_INT,
 	DI_CHAR,
 	DI_FLOAT,
+	DI_COMPLEX, /* two of floating point: the real part, then the imaginary one */
 	DI_POINTER, /* and references */
 	DI_ENUM,
 	DI_STRUCT,

@@ -47,6 +47,7 @@ static void take_base(struct di_type *t)
 	case DW_ATE_unsigned_char:
 	case DW_ATE_UTF: t->kind = DI_CHAR; break;
 	case DW_ATE_float: t->kind = DI_FLOAT; break;
+	case DW_ATE_complex_float: t->kind = DI_COMPLEX; break;
 	default: break;
 	}
 }

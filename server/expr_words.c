@@ -180,6 +180,7 @@ const char *expr_name_of(const struct di_type *t)
 		[DI_INT] = "an integer",
 		[DI_CHAR] = "a character",
 		[DI_FLOAT] = "a floating point number",
+		[DI_COMPLEX] = "a complex number",
 		[DI_POINTER] = "a pointer",
 		[DI_ENUM] = "an enumeration",
 		[DI_STRUCT] = "a structure",

@@ -9,7 +9,7 @@
 #include "server/places.h"
 #include "target/x86/insn.h"
 
-enum { GO_REGISTER_ABI = 17, CODE_MAX = 1 << 20 };
+enum { GO_REGISTER_ABI = 17, CODE_MAX = 1 << 20, PARAMETERS_MAX = 256 };
 
 void traced_fini(struct traced *v)
 {
@@ -35,7 +35,9 @@ static void find_values(struct debuginfo *di, uint64_t pc, bool results, struct 
 	struct di_var *var = malloc(sizeof(*var));
 
 	into->known = di && debuginfo_has_dwarf(di);
-	for (size_t n = 0; var && into->known && debuginfo_parameter(di, pc, n, var) == 0; n++)
+	for (size_t n = 0;
+	     n < PARAMETERS_MAX && var && into->known && debuginfo_parameter(di, pc, n, var) == 0;
+	     n++)
 		if (var->result == results && !add_value(into, var))
 			break;
 	free(var);
@@ -81,6 +83,11 @@ static bool assign_int(uint64_t offset, uint64_t size, struct registers *r, stru
 	return r->ints < GO_INTS && add_piece(var, numbers[r->ints++], offset, size);
 }
 
+static bool assign_float(uint64_t offset, uint64_t size, struct registers *r, struct di_var *var)
+{
+	return r->floats < GO_FLOATS && add_piece(var, DWARF_XMM0 + r->floats++, offset, size);
+}
+
 static bool assign_words(unsigned n, uint64_t offset, struct registers *r, struct di_var *var)
 {
 	for (unsigned i = 0; i < n; i++)
@@ -112,9 +119,10 @@ static bool assign(const struct di_type *t, uint64_t offset, struct registers *r
 	case DI_STRING:
 	case DI_INTERFACE: return assign_words(2, offset, r, var);
 	case DI_SLICE: return assign_words(3, offset, r, var);
-	case DI_FLOAT:
-		return r->floats < GO_FLOATS &&
-		       add_piece(var, DWARF_XMM0 + r->floats++, offset, t->size);
+	case DI_FLOAT: return assign_float(offset, t->size, r, var);
+	case DI_COMPLEX:
+		return assign_float(offset, t->size / 2, r, var) &&
+		       assign_float(offset + t->size / 2, t->size / 2, r, var);
 	case DI_STRUCT: return assign_members(t, offset, r, var, depth);
 	case DI_ARRAY:
 		if (di_type_count(t) > 1 || !di_type_target(t, &of))
@@ -129,7 +137,9 @@ static void go_results(struct debuginfo *di, uint64_t pc, struct traced *into)
 	struct di_var *var = malloc(sizeof(*var));
 	struct registers used = { 0 };
 
-	for (size_t n = 0; var && into->known && debuginfo_parameter(di, pc, n, var) == 0; n++) {
+	for (size_t n = 0;
+	     n < PARAMETERS_MAX && var && into->known && debuginfo_parameter(di, pc, n, var) == 0;
+	     n++) {
 		struct registers before = used;
 		size_t count = var->count;
 		if (!var->result)
@@ -149,15 +159,17 @@ static void go_results(struct debuginfo *di, uint64_t pc, struct traced *into)
 
 /* --- C's (System V ABI, AMD64 supplement, 3.2.3: returning of values) --- */
 
-/* Which halves of a structure have anything but floating point; false: the ABI gives it back in memory, or it is not known how. */
+/* Which halves of a structure have anything but floating point; false: it is not known how it is given back (x87 registers). */
 static bool classify(const struct di_type *t, uint64_t offset, bool ret_ints[2], unsigned depth)
 {
 	enum { DEPTH_MAX = 16, ELEMENTS_MAX = 16 };
 	struct di_field f;
 	struct di_type of;
 
-	if (depth > DEPTH_MAX || offset + t->size > 16)
+	if (depth > DEPTH_MAX || offset > 16 || t->size > 16 - offset)
 		return false;
+	if (!t->size) /* Rust's () */
+		return true;
 	if (t->kind == DI_STRUCT) {
 		for (size_t n = 0; di_type_field_nth(t, n, &f); n++)
 			if (!classify(&f.type, offset + f.offset, ret_ints, depth + 1))
@@ -175,6 +187,8 @@ static bool classify(const struct di_type *t, uint64_t offset, bool ret_ints[2],
 	}
 	if (t->kind == DI_FLOAT)
 		return t->size <= 8;
+	if (t->kind == DI_COMPLEX)
+		return true;
 	ret_ints[offset / 8] = true;
 	if (t->size > 8)
 		ret_ints[1] = true;
@@ -205,15 +219,17 @@ static void place_c_result(struct di_var *var)
 		add_piece(var, DWARF_XMM0, 0, 0);
 		return;
 	}
-	/* A long double is in the x87 registers. */
-	if (t->kind == DI_FLOAT || !t->size)
+	/* A long double is in the x87 registers, both parts of a complex one, too. */
+	if (t->kind == DI_FLOAT || !t->size || (!aggregate && t->size > 16))
 		return;
-	if (aggregate && (t->size > 16 || is_by_reference(t) || !classify(t, 0, ints, 0))) {
+	if (aggregate && (t->size > 16 || is_by_reference(t))) {
 		add_piece_at(var, DI_MEMORY, RAX, 0, 0);
 		return;
 	}
+	if (aggregate && !classify(t, 0, ints, 0))
+		return;
 	if (!aggregate)
-		ints[0] = ints[1] = true;
+		ints[0] = ints[1] = t->kind != DI_COMPLEX;
 	for (unsigned half = 0; half * 8 < t->size; half++) {
 		unsigned reg = !ints[half] ? DWARF_XMM0 + n_float++ : n_int++ ? RDX : RAX;
 		add_piece(var, reg, half * 8, t->size > 8 ? 8 : 0);

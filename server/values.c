@@ -101,7 +101,8 @@ static size_t read_value(struct value_thread *t, const struct value_of *v, uint8
 
 /* --- writing --- */
 
-enum { DEPTH_MAX = 3 };
+/* The last word of what is shown may be read whole. */
+enum { DEPTH_MAX = 3, VALUES_ROOM = VALUES_BYTES_MAX + 8 };
 
 struct writer {
 	struct value_thread *t;
@@ -115,7 +116,7 @@ static uint64_t as_number(const uint8_t *bytes, uint64_t size, bool is_signed)
 	uint64_t n = 0;
 
 	memcpy(&n, bytes, MIN(size, sizeof(n)));
-	if (is_signed && size < 8)
+	if (is_signed && size && size < 8)
 		n = (uint64_t)((int64_t)(n << (64 - size * 8)) >> (64 - size * 8));
 	return n;
 }
@@ -168,7 +169,7 @@ static void put_pointer(struct writer *w, const struct di_type *type, uint64_t a
 static void put_elements(struct writer *w, const struct di_type *of, uint64_t addr,
 			 const uint8_t *bytes, uint64_t count, unsigned depth)
 {
-	uint8_t element[VALUES_BYTES_MAX];
+	uint8_t element[VALUES_ROOM];
 
 	buf_putc(w->out, '{');
 	for (uint64_t i = 0; i < MIN(count, (uint64_t)VALUES_PARTS_MAX); i++) {
@@ -208,6 +209,8 @@ static void put_array(struct writer *w, const struct di_type *type, const uint8_
 		buf_puts(w->out, "{...}");
 		return;
 	}
+	/* It says how many there are, and how many bytes it has. */
+	count = MIN(count, type->size / of.size);
 	if (of.kind == DI_CHAR && count) {
 		size_t n = strnlen((const char *)bytes, MIN(count, (uint64_t)VALUES_TEXT_MAX));
 		buf_putc(w->out, '"');
@@ -222,6 +225,7 @@ static void put_array(struct writer *w, const struct di_type *type, const uint8_
 static void put_struct(struct writer *w, const struct di_type *type, const uint8_t *bytes,
 		       unsigned depth)
 {
+	const uint64_t size = MIN(type->size, (uint64_t)VALUES_BYTES_MAX);
 	struct di_field f;
 	size_t n = 0;
 
@@ -229,11 +233,11 @@ static void put_struct(struct writer *w, const struct di_type *type, const uint8
 	for (; depth < DEPTH_MAX && n < VALUES_PARTS_MAX && di_type_field_nth(type, n, &f); n++) {
 		buf_printf(w->out, "%s%s%s", n ? ", " : "", f.name ? f.name : "",
 			   f.name ? ": " : "");
-		if (f.offset + f.type.size > MIN(type->size, (uint64_t)VALUES_BYTES_MAX)) {
+		if (f.offset > size || f.type.size > size - f.offset) {
 			buf_puts(w->out, "?");
 		} else if (f.bits) {
 			uint64_t word = as_number(bytes + f.offset,
-						  MIN((uint64_t)8, type->size - f.offset), false);
+						  MIN((uint64_t)8, size - f.offset), false);
 			word = word >> f.bit_at << (64 - f.bits);
 			buf_printf(w->out, "%" PRId64,
 				   f.type.is_signed ? (int64_t)word >> (64 - f.bits)
@@ -278,6 +282,38 @@ static void put_float(struct writer *w, const uint8_t *bytes, uint64_t size)
 	}
 }
 
+static void put_complex(struct writer *w, const uint8_t *bytes, uint64_t size)
+{
+	double d[2];
+	float f[2];
+
+	if (size == sizeof(f)) {
+		memcpy(f, bytes, sizeof(f));
+		buf_printf(w->out, "(%.9g%+.9gi)", (double)f[0], (double)f[1]);
+	} else if (size == sizeof(d)) {
+		memcpy(d, bytes, sizeof(d));
+		buf_printf(w->out, "(%.17g%+.17gi)", d[0], d[1]);
+	} else {
+		buf_puts(w->out, "?");
+	}
+}
+
+/* One of more than a word is in hex when it needs more than a word. */
+static void put_int(struct writer *w, const struct di_type *type, const uint8_t *bytes, uint64_t n)
+{
+	uint64_t high = type->size == 16 ? as_number(bytes + 8, 8, false) : 0;
+	uint64_t sign = type->is_signed && type->size == 16 && n >> 63 ? UINT64_MAX : 0;
+
+	if (type->size > 8 && type->size != 16)
+		buf_puts(w->out, "?");
+	else if (high != sign)
+		buf_printf(w->out, "0x%" PRIx64 "%016" PRIx64, high, n);
+	else if (type->is_signed)
+		buf_printf(w->out, "%" PRId64, (int64_t)n);
+	else
+		buf_printf(w->out, "%" PRIu64, n);
+}
+
 static void put_enum(struct writer *w, const struct di_type *type, uint64_t n)
 {
 	const char *name = di_type_enumerator(type, (int64_t)n);
@@ -294,18 +330,14 @@ static void put(struct writer *w, const struct di_type *type, const uint8_t *byt
 
 	switch (type->kind) {
 	case DI_BOOL: buf_puts(w->out, n & 0xff ? "true" : "false"); break;
-	case DI_INT:
-		if (type->is_signed)
-			buf_printf(w->out, "%" PRId64, (int64_t)n);
-		else
-			buf_printf(w->out, "%" PRIu64, n);
-		break;
+	case DI_INT: put_int(w, type, bytes, n); break;
 	case DI_CHAR:
 		buf_printf(w->out, "%" PRId64, (int64_t)n);
 		if (n < 0x80 && isprint((int)n))
 			buf_printf(w->out, " '%c'", (char)n);
 		break;
 	case DI_FLOAT: put_float(w, bytes, type->size); break;
+	case DI_COMPLEX: put_complex(w, bytes, type->size); break;
 	case DI_POINTER: put_pointer(w, type, n); break;
 	case DI_ENUM: put_enum(w, type, n); break;
 	case DI_STRING: put_text(w, n, as_number(bytes + 8, 8, false), false); break;
@@ -319,7 +351,7 @@ static void put(struct writer *w, const struct di_type *type, const uint8_t *byt
 
 void value_put(struct value_thread *t, const struct value_of *v, struct buf *out)
 {
-	uint8_t bytes[VALUES_BYTES_MAX + 8] = { 0 };
+	uint8_t bytes[VALUES_ROOM] = { 0 };
 	struct writer w = { t, out };
 	uint64_t size = v->type.size ? v->type.size : 8;
 	size_t wanted = (size_t)MIN(size, (uint64_t)VALUES_BYTES_MAX);

@@ -235,12 +235,17 @@ def test_cxx_names_and_values(session, programs):
     gdb.expect_exit(0)
 
 
+@pytest.mark.quick
 def test_rust(session, programs):
     gdb, _ = session(programs.rust("queue"))
     goes_to(gdb, "break queue::Worker::handle if self.done == 1", None)
     assert gdb.eval("(*self).done") == "1"
     gdb.monitor("trace largest")
-    gdb.kill()
+    gdb.monitor("trace tally")
+    start = len(gdb.transcript)
+    gdb.cont()
+    gdb.expect_exit(0)
+    assert "tally => {jobs: 3, sum: 47, nothing: 0}" in "\n".join(gdb.transcript[start:])
 
 
 def test_thread_local_of_a_library(session, programs):
