@@ -26,7 +26,8 @@ static bool open_dwarf(struct debuginfo *di, int fd)
 
 static bool open_separate(struct debuginfo *di, const char *path)
 {
-	di->debug_fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* Whoever put it there chose what it is: never wait for the other end of a FIFO. */
+	di->debug_fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (di->debug_fd < 0)
 		return false;
 	if (open_dwarf(di, di->debug_fd))

@@ -508,7 +508,8 @@ int debuginfo_set_tls(struct debuginfo *di, const uint8_t *code, size_t len)
 {
 	if (len > sizeof(di->tls))
 		return -EMSGSIZE;
-	memcpy(di->tls, code, len);
+	if (len)
+		memcpy(di->tls, code, len);
 	di->tls_len = len;
 	return 0;
 }

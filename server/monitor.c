@@ -7,7 +7,6 @@
 #include "server/threaddb.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -184,11 +183,11 @@ static bool set_debug_file(struct session *s, char *rest)
 {
 	static int ours = -1;
 	char *path = rest[strspn(rest, " ")] ? rest + strspn(rest, " ") : NULL;
-	int fd = path ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600) : -1;
+	int fd = path ? log_open(path) : -1;
 
 	(void)s;
 	if (path && fd < 0)
-		say("Cannot open %s for writing. %s. Switching to stderr.", path, strerror(errno));
+		say("Cannot open %s for writing. %s. Switching to stderr.", path, strerror(-fd));
 	log_to_fd(fd < 0 ? STDERR_FILENO : fd);
 	close_fdp(&ours);
 	ours = fd;

@@ -319,9 +319,10 @@ bool monitor_go(struct session *s, char *rest)
 			   : "OS threads",
 		   s->inferiors->policy.stable_stacks ? "on" : "off",
 		   s->inferiors->policy.max_goroutines);
+	size_t before = b.len;
 	buf_puts(&b, "  ");
 	if (!gofiles_put_hint(inf, &b))
-		b.len -= 2;
+		b.len = MIN(b.len, before);
 	print_buf(s, &b);
 	return true;
 }

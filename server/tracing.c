@@ -1,7 +1,6 @@
 #include "server/tracing.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -64,9 +63,10 @@ struct tracepoint *tracepoint_new(const struct trace_options *how, struct err *e
 	t->fd = -1;
 	if (!how->log)
 		return t;
-	t->fd = open(how->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
+	t->fd = log_open(how->log);
 	if (t->fd < 0) {
-		err_set(err, -errno, "cannot open '%s' for writing: %s", how->log, strerror(errno));
+		err_set(err, t->fd, "cannot open '%s' for writing: %s", how->log,
+			t->fd == -ENXIO ? "nobody reads this pipe yet" : strerror(-t->fd));
 		tracepoint_free(t);
 		return NULL;
 	}

@@ -1,10 +1,12 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static const char *const names[LOG_CATEGORIES] = {
 	[LOG_FRAME] = "frame",   [LOG_PACKET] = "packet", [LOG_STOP] = "stop", [LOG_RUN] = "run",
@@ -36,6 +38,17 @@ void log_to_fd(int fd)
 int log_fd(void)
 {
 	return out_fd;
+}
+
+int log_open(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
+		      0600);
+	int flags = fd < 0 ? -1 : fcntl(fd, F_GETFL);
+
+	if (flags >= 0)
+		(void)fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+	return fd < 0 ? -errno : fd;
 }
 
 void log_set_format(unsigned flags)

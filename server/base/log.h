@@ -37,6 +37,9 @@ void log_to_fd(int fd);
 int log_fd(void);
 void log_set_format(unsigned flags);
 
+/* A file that lines are appended to, or -errno. Nobody waits for a reader: a FIFO without one is -ENXIO. */
+int log_open(const char *path);
+
 /* One line of debug output when the category is on; the newline is added. */
 #define log_debug(category, ...)                            \
 	do {                                                \

@@ -1,4 +1,5 @@
 """Breakpoints, hit counts and traced calls that the server keeps itself: `monitor break`, `breakpoints`, `delete`, `hits`, `trace`."""
+import os
 import re
 
 import pytest
@@ -194,6 +195,9 @@ def test_trace_into_a_file_and_rate(at_main, programs, tmp_path):
     assert "\n".join(gdb.transcript[start:]).count(": depth") <= 4
     gdb.monitor(f"delete {number}")
     refused(gdb, "trace add --log /nosuch/file", "cannot open '/nosuch/file'")
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    refused(gdb, f"trace add --log {fifo}", "nobody reads this pipe")
     gdb.kill()
 
 
