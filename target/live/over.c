@@ -125,11 +125,18 @@ static bool may_emulate(struct task *task, const struct over_plan *plan)
 	       !(in->is & (INSN_CALL | INSN_RET) && shadow_stack(task->proc));
 }
 
+/* A thread that is stepped takes a signal that waits for it instead. Who goes on afterwards does so soon enough. */
+static bool signal_comes_first(const struct task *task)
+{
+	return task->how.action != RESUME_CONT && pt_some_signal_queued(task->tid);
+}
+
 static bool emulate(struct task *task, const struct over_plan *plan, struct user_regs_struct *gp)
 {
 	struct insn_mem mem = { .read = emu_read, .write = emu_write, .ctx = task->proc->space };
 
-	if (!may_emulate(task, plan) || insn_emulate(&plan->insn, gp, &mem) != 1)
+	if (!may_emulate(task, plan) || signal_comes_first(task) ||
+	    insn_emulate(&plan->insn, gp, &mem) != 1)
 		return false;
 	task_gp_changed(task);
 	task->pass_valid = false;

@@ -92,10 +92,17 @@ static bool is_number(const siginfo_t *si, int signo)
 	return si->si_signo == signo;
 }
 
-static bool any_queued(pid_t tid, bool (*wanted)(const siginfo_t *si, int signo), int signo)
+static bool is_any(const siginfo_t *si, int any)
+{
+	(void)any;
+	return si->si_signo != 0;
+}
+
+static bool any_in(pid_t tid, uint32_t flags, bool (*wanted)(const siginfo_t *si, int signo),
+		   int signo)
 {
 	siginfo_t queue[8];
-	struct __ptrace_peeksiginfo_args args = { .nr = 8 };
+	struct __ptrace_peeksiginfo_args args = { .flags = flags, .nr = 8 };
 
 	for (;;) {
 		long n = ptrace(PTRACE_PEEKSIGINFO, tid, &args, queue);
@@ -107,6 +114,11 @@ static bool any_queued(pid_t tid, bool (*wanted)(const siginfo_t *si, int signo)
 			return false;
 		args.off += 8;
 	}
+}
+
+static bool any_queued(pid_t tid, bool (*wanted)(const siginfo_t *si, int signo), int signo)
+{
+	return any_in(tid, 0, wanted, signo);
 }
 
 bool pt_trap_queued(pid_t tid)
@@ -122,6 +134,11 @@ bool pt_fault_queued(pid_t tid)
 bool pt_signal_queued(pid_t tid, int signo)
 {
 	return any_queued(tid, is_number, signo);
+}
+
+bool pt_some_signal_queued(pid_t tid)
+{
+	return any_in(tid, 0, is_any, 0) || any_in(tid, PTRACE_PEEKSIGINFO_SHARED, is_any, 0);
 }
 
 int pt_set_siginfo(pid_t tid, const siginfo_t *si)

@@ -39,6 +39,8 @@ bool pt_trap_queued(pid_t tid);
 bool pt_fault_queued(pid_t tid);
 /* ... or a signal that was sent to the task itself. */
 bool pt_signal_queued(pid_t tid, int signo);
+/* ... or any signal that was sent to the task or to its process; it may be one that is blocked. */
+bool pt_some_signal_queued(pid_t tid);
 int pt_set_siginfo(pid_t tid, const siginfo_t *si);
 int pt_get_gp(pid_t tid, struct user_regs_struct *ret);
 int pt_set_gp(pid_t tid, const struct user_regs_struct *gp);

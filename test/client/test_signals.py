@@ -265,6 +265,22 @@ def test_signal_while_stopped_is_reported_on_continue(session, programs):
     gdb.expect_exit(1)
 
 
+@pytest.mark.parametrize("command", ["stepi", "step"])
+def test_signal_while_stopped_comes_before_the_step(session, programs, command):
+    """Over a breakpoint, too."""
+    gdb, server = session(programs.c("counter"))
+    gdb.break_at("*tick")
+    for _ in range(3):
+        gdb.cont()
+        gdb.expect_breakpoint_stop("tick")
+        before = gdb.value("$pc")
+        os.kill(server.inferior, signal.SIGUSR1)
+        gdb.resume(command)
+        gdb.expect_signal("SIGUSR1")
+        assert gdb.value("$pc") == before
+    gdb.kill()
+
+
 def test_signal_seen_and_not_delivered_is_delivered_at_detach(serve, new_gdb, programs, debuggee):
     """detach after a stop by a signal: the program gets it, as if nobody had been there."""
     program = programs.c("signals")
