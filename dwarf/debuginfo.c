@@ -340,6 +340,22 @@ bool di_name_fits(Dwarf_Die *die, const char *wanted)
 	return last == wanted || scopes_fit(die, wanted, (size_t)(last - wanted));
 }
 
+/* libdw finds no scopes around what lies in an enumeration. */
+bool di_enumerator_fits(Dwarf_Die *type, Dwarf_Die *die, const char *wanted)
+{
+	const char *name = dwarf_diename(die), *last = di_last_part(wanted);
+	char scope[1024];
+	size_t len = (size_t)(last - wanted);
+
+	if (!name || strcmp(name, last) != 0 || len >= sizeof(scope))
+		return false;
+	if (!len || scopes_fit(type, wanted, len))
+		return true;
+	memcpy(scope, wanted, len - 2);
+	scope[len - 2] = 0;
+	return di_name_fits(type, scope);
+}
+
 /* ---- frames ---- */
 
 static void look_for_frames(struct debuginfo *di)

@@ -39,10 +39,14 @@ int di_scopes_at(struct debuginfo *di, uint64_t linked, Dwarf_Die at[DI_SCOPES_M
 bool di_is_go_unit(Dwarf_Die *unit);
 /* The names of what is around a DIE, joined with "::", fit the end of what was asked for. */
 bool di_name_fits(Dwarf_Die *die, const char *wanted);
+/* The same of an enumerator: "ns::Colour::RED", and, as C has it, "ns::RED". */
+bool di_enumerator_fits(Dwarf_Die *type, Dwarf_Die *die, const char *wanted);
 /* The last part of "a::b<c::d>::e". */
 const char *di_last_part(const char *name);
 /* The operations of a location in a block; false: damaged, or one is not known here. */
 bool di_block_ops(const uint8_t *data, size_t len, Dwarf_Op *ops, size_t max, size_t *ret_count);
 bool di_resolve_type(Dwarf_Die *typed, struct di_type *ret);
+/* A constant. The forms of a fixed size have no sign: compilers use them for what is not negative. */
+bool di_constant(Dwarf_Attribute *attr, int64_t *ret);
 
 #endif

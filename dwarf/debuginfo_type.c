@@ -298,17 +298,27 @@ bool di_type_field(const struct di_type *t, const char *name, struct di_field *r
 	return die.addr && field_within(&die, name, EMBEDDED_MAX, ret);
 }
 
+bool di_constant(Dwarf_Attribute *attr, int64_t *ret)
+{
+	Dwarf_Word value;
+
+	if (dwarf_formudata(attr, &value) != 0)
+		return false;
+	*ret = (int64_t)value;
+	return true;
+}
+
 const char *di_type_enumerator(const struct di_type *t, int64_t value)
 {
 	Dwarf_Die die = t->die, child;
 	Dwarf_Attribute attr;
-	Dwarf_Sword have;
+	int64_t have;
 
 	if (t->kind != DI_ENUM || !die.addr || dwarf_child(&die, &child) != 0)
 		return NULL;
 	for (unsigned i = 0; i < DI_CHILDREN_MAX; i++) {
 		if (dwarf_tag(&child) == DW_TAG_enumerator &&
-		    dwarf_formsdata(dwarf_attr(&child, DW_AT_const_value, &attr), &have) == 0 &&
+		    di_constant(dwarf_attr(&child, DW_AT_const_value, &attr), &have) &&
 		    have == value)
 			return dwarf_diename(&child);
 		if (dwarf_siblingof(&child, &child) != 0)

@@ -250,11 +250,11 @@ static int put_ops(struct locator *l, Dwarf_Attribute *attr, Dwarf_Op *ops, size
 static int put_constant(struct locator *l, Dwarf_Attribute *attr, struct di_var *ret)
 {
 	_cleanup_buf_ struct buf code = { 0 };
-	Dwarf_Sword value;
+	int64_t value;
 	Dwarf_Block block;
 
 	buf_init(&code, DI_CODE_MAX);
-	if (dwarf_formsdata(attr, &value) != 0) {
+	if (!di_constant(attr, &value)) {
 		value = 0;
 		if (dwarf_formblock(attr, &block) != 0 || block.length > sizeof(value))
 			return no_value(l, "it is a constant that is too large");
@@ -412,7 +412,7 @@ struct global {
 	Dwarf_Die die;
 };
 
-static bool global_is(struct global *g, Dwarf_Die *die)
+static bool global_is(struct global *g, Dwarf_Die *parent, Dwarf_Die *die)
 {
 	const char *have;
 
@@ -424,7 +424,9 @@ static bool global_is(struct global *g, Dwarf_Die *die)
 	have = dwarf_diename(die);
 	if (g->go)
 		return have && go_name_fits(have, g->name, g->package, g->package_len);
-	return di_name_fits(die, g->name);
+	return dwarf_tag(parent) == DW_TAG_enumeration_type
+		       ? di_enumerator_fits(parent, die, g->name)
+		       : di_name_fits(die, g->name);
 }
 
 static bool global_within(struct global *g, Dwarf_Die *parent, unsigned depth)
@@ -438,7 +440,7 @@ static bool global_within(struct global *g, Dwarf_Die *parent, unsigned depth)
 		bool inside = tag == DW_TAG_namespace || tag == DW_TAG_structure_type ||
 			      tag == DW_TAG_class_type ||
 			      (tag == DW_TAG_enumeration_type && g->tag != DW_TAG_variable);
-		if (global_is(g, &child)) {
+		if (global_is(g, parent, &child)) {
 			g->die = child;
 			return true;
 		}
@@ -577,12 +579,10 @@ int debuginfo_constant(struct debuginfo *di, uint64_t pc, const char *name, int6
 	struct global g = { .name = name, .tag = DW_TAG_constant };
 	bool here = scopes_init(&s, di, pc - di->bias);
 	Dwarf_Attribute attr;
-	Dwarf_Sword value;
 
 	if (!di->dw || !find_global(di, here ? &s : NULL, &g) ||
-	    dwarf_formsdata(dwarf_attr(&g.die, DW_AT_const_value, &attr), &value) != 0)
+	    !di_constant(dwarf_attr(&g.die, DW_AT_const_value, &attr), ret))
 		return -ENOENT;
-	*ret = value;
 	return 0;
 }
 

@@ -287,7 +287,11 @@ static void parse_len(struct parser *p, bool capacity, struct value *ret)
 		number_value(p, ret->len, true, ret);
 		return;
 	}
-	if (!di_type_part(&ret->type, capacity ? 2 : 1, &part) ||
+	/* Of libstdc++'s the length is the second word, too. */
+	bool of_cxx = !capacity && ret->type.kind == DI_STRUCT && expr_is_string(ret);
+	if (of_cxx)
+		part = (struct di_field){ .offset = 8, .type = di_type_basic(DI_INT, 8, false) };
+	if ((!of_cxx && !di_type_part(&ret->type, capacity ? 2 : 1, &part)) ||
 	    (ret->form != PLACE && ret->form != PARTS)) {
 		expr_fail(p, -EINVAL, "%s has no %s", expr_name_of(&ret->type),
 			  capacity ? "capacity" : "length");

@@ -218,9 +218,14 @@ def test_cxx_names_and_values(session, programs):
     goes_to(gdb, 'break ns::inner::Part::method if name == "bob" && narrow > 0.3 && wide < -2', "ns::inner::Part::method")
     assert gdb.value("n") == 1
     goes_to(gdb, 'break compare if a == b && c == "bob"', "compare")
+    goes_to(gdb, "break ns::inner::grade if level == Level::high", "ns::inner::grade")
+    assert gdb.value("n") == 1
     goes_to(gdb, "break done if errno == 7", "done")
     assert gdb.value("n") == 1
     goes_to(gdb, "break Part::step if ns::inner::real == 2.5", "ns::inner::Part::step")
+    goes_to(gdb, "break compare if len(a) == 4 && len(b) == 3", "compare")
+    goes_to(gdb, "break ns::inner::grade if answer == ns::inner::YES && level == high && inner::Level::high == 200", "ns::inner::grade")
+    assert gdb.value("n") == 2
     # Overloads and instances: all of them.
     assert gdb.monitor("break ns::inner::over").count("names.cc") == 2
     assert gdb.monitor("break twice").count("twice<") == 2

@@ -15,6 +15,7 @@
 #include "target/x86/regs.h"
 
 enum colour { EXPR_RED = 3, EXPR_GREEN = -4 };
+enum status { EXPR_GOOD = 200, EXPR_HIGH = 40000, EXPR_TOP = 0xfffffff0 };
 
 struct expr_inner {
 	int first;
@@ -51,6 +52,8 @@ volatile unsigned char expr_byte = 250;
 volatile signed char expr_signed_byte = -6;
 volatile long expr_long = -5000000000;
 volatile enum colour expr_colour = EXPR_GREEN;
+volatile enum status expr_status = EXPR_GOOD;
+volatile enum status expr_top_status = EXPR_TOP;
 volatile _Bool expr_true = 1;
 volatile float expr_float = 0.1f;
 volatile float expr_other_float = 16777216;
@@ -189,6 +192,8 @@ static void test_types_of_c(void **state)
 	is_true("expr_unsigned + 3 == 0");
 	is_true("expr_long == -5000000000 && expr_long / 5 == -1000000000");
 	is_true("expr_colour == EXPR_GREEN && expr_colour != EXPR_RED && expr_colour == -4");
+	is_true("expr_status == EXPR_GOOD && EXPR_GOOD == 200 && EXPR_HIGH == 40000");
+	is_true("expr_top_status == EXPR_TOP && EXPR_TOP > EXPR_HIGH");
 	is_true("expr_true && expr_true == 1");
 	is_true("expr_int == 0xfffffffd");
 	is_true("(unsigned char)expr_int == 253 && (char)250 == -6 && (long)expr_int == -3");
