@@ -42,7 +42,6 @@ void live_event(struct task *task, struct stop stop)
 	task->pending_pc = task_gp(task, &gp) == 0 ? gp->rip : 0;
 	task->pending = stop;
 	task->has_pending = true;
-	task->interrupt_wanted = false;
 	task_hold_pauses(task);
 	if (task->resumed)
 		live_queue(task);
@@ -110,7 +109,7 @@ int live_next_event(struct tracer *tr, struct target_event *ret)
 			task_go(task);
 			continue;
 		}
-		task->has_pending = false;
+		task->has_pending = task->interrupt_wanted = false;
 		task_set_resumed(task, false);
 		task->told = task->pending;
 		*ret = (struct target_event){ &task->proc->base, task->tid, task->pending };
@@ -148,7 +147,7 @@ int live_next_untold(struct tracer *tr, struct target_event *ret)
 			if (!task->has_pending || task->resumed || task->state != TASK_STOPPED ||
 			    !tells_itself(task))
 				continue;
-			task->has_pending = false;
+			task->has_pending = task->interrupt_wanted = false;
 			task_unqueue(task);
 			task->told = task->pending;
 			*ret = (struct target_event){ &p->base, task->tid, task->pending };

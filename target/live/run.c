@@ -280,6 +280,14 @@ void task_restart_step(struct task *task)
 		task_restart(task, 0);
 }
 
+/* It was about to be delivered when something came between; the next resume says nothing of it. */
+static void keep_signal(struct task *task)
+{
+	if (task->how.signo)
+		task_defer_signal(task, task->how.signo);
+	task->how.signo = 0;
+}
+
 void task_go(struct task *task)
 {
 	if (!task->resumed || task->state != TASK_STOPPED || task->proc->live->stopping)
@@ -291,6 +299,7 @@ void task_go(struct task *task)
 	/* It stands, as it is to: started, it might wait for long until it is asked to again. */
 	if (task->interrupt_wanted && task->how.action == RESUME_CONT &&
 	    task->over.kind == OVER_NONE && task->pstop != PSTOP_GROUP) {
+		keep_signal(task);
 		live_event(task, (struct stop){ .kind = STOP_INTERRUPT });
 		return;
 	}
@@ -484,8 +493,7 @@ static void start_marked(struct live *live, bool start)
 			task_go(task);
 		} else if (task->how.signo && !live->lead.holding) {
 			/* Its client has been told that it runs, so this signal counts as delivered: it must not get lost. */
-			task_defer_signal(task, task->how.signo);
-			task->how.signo = 0;
+			keep_signal(task);
 		}
 	}
 }
@@ -527,11 +535,8 @@ static void settle(struct task *task)
 	if (task->proc->hidden)
 		return;
 	task_set_resumed(task, false);
-	if (task->state == TASK_STOPPED && task->how.signo) {
-		/* It was about to be delivered when somebody's step in place came between; the next resume says nothing of it. */
-		task_defer_signal(task, task->how.signo);
-		task->how.signo = 0;
-	}
+	if (task->state == TASK_STOPPED)
+		keep_signal(task);
 }
 
 void live_stop_target(struct tracer *tr, struct target *t)
@@ -570,10 +575,10 @@ void live_stop_all(struct tracer *tr)
 	live->kept_back = false;
 }
 
-/* It runs, or waits for somebody's step in place. */
+/* It runs, or waits for somebody's step in place, or to be told of, unless that turns out to be nobody's business. */
 static bool can_be_interrupted(const struct task *task)
 {
-	return task && !task->has_pending &&
+	return task &&
 	       (task->state == TASK_RUNNING || (task->state == TASK_STOPPED && task->resumed));
 }
 

@@ -80,7 +80,7 @@ struct task {
 	const struct user_regs_struct
 		*away;         /* it makes a system call for us: what it is to get back */
 	bool interrupt_sent;   /* a PTRACE_INTERRUPT of ours may still be on its way */
-	bool interrupt_wanted; /* the client asked for it */
+	bool interrupt_wanted; /* the client asked for it, and has been told of no stop since */
 	bool interrupt_any;    /* ... of whichever thread: should this one end first, of another */
 	bool resumed;
 	bool marked;   /* resume() was called, commit() was not */

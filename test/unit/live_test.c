@@ -548,6 +548,48 @@ static void interrupt_and_attach_again_and_again(void **state _unused_)
 	end(NULL, pid);
 }
 
+static bool has_stopped(pid_t pid)
+{
+	char path[32], line[256] = "";
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	FILE *file = fopen(path, "re");
+	bool got = file && fgets(line, sizeof(line), file);
+	if (file)
+		fclose(file);
+	return got && strstr(line, ") t ");
+}
+
+/* A signal that nobody hears of stands in its way, and everybody is halted in passing before it is dealt with. */
+static void an_interrupt_outlasts_a_halt(void **state _unused_)
+{
+	pid_t pid;
+	struct target *t = attach_passing_usr1(&pid);
+
+	for (unsigned i = 0; i < 50; i++) {
+		go_all(t, RESUME_CONT, 0);
+		kill(pid, SIGUSR1);
+		for (int j = 0; j < 5000 && !has_stopped(pid); j++)
+			usleep(100);
+		assert_int_equal(t->ops->run->interrupt(t, i % 2 ? pid : 0), 0);
+		insert(t, POINT_WRITE, (uint64_t)&shared->value, 8);
+		struct target_event ev = next();
+		assert_int_equal(ev.stop.kind, STOP_INTERRUPT);
+		tr->ops->stop_all(tr);
+		takes_out(t, POINT_WRITE, (uint64_t)&shared->value, 8);
+		/* And the signal was not what had to go. */
+		go_all(t, RESUME_CONT, 0);
+		for (int j = 0; j < 5000 && shared->signals <= i; j++) {
+			usleep(1000);
+			tr->ops->collect(tr);
+		}
+		assert_int_equal(shared->signals, i + 1);
+		tr->ops->stop_all(tr);
+	}
+	pass_only(0);
+	end(t, pid);
+}
+
 static void threads_that_come_and_go(void **state _unused_)
 {
 	pid_t pid = child_of(churn_threads);
@@ -672,6 +714,7 @@ int main(void)
 		cmocka_unit_test(signals_arrive_as_asked),
 		cmocka_unit_test(a_fault_under_a_false_condition_reaches_its_handler),
 		cmocka_unit_test(interrupt_and_attach_again_and_again),
+		cmocka_unit_test(an_interrupt_outlasts_a_halt),
 		cmocka_unit_test(threads_that_come_and_go),
 		cmocka_unit_test(launches_steps_and_sees_the_end),
 		cmocka_unit_test(killed_from_outside_while_stopped),
