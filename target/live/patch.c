@@ -278,6 +278,7 @@ void patch_note_false(struct task *task, struct swpoint *p)
 	p->falses = 0;
 	live->patch_due = task->tid;
 	live->patch_due_at = p->addr;
+	live->patch_vain = p->jump_len;
 }
 
 /* A jump whose traps are in vain, as what its conditions read is not known to be there, is worth no more than an int3. */
@@ -295,14 +296,15 @@ static void weigh(struct space *s, struct swpoint *p)
 	log_debug(LOG_POINTS, "the condition at %#lx traps in vain", (unsigned long)p->addr);
 }
 
-static void make_due(struct proc *p, struct swpoint *point)
+static void make_due(struct proc *p, struct swpoint *point, bool in_vain)
 {
 	struct patch_refusal r = { 0 };
 
 	if (!point || !patch_decided_by_conditions(point))
 		return;
 	if (point->jump_len) {
-		weigh(p->space, point);
+		if (in_vain) /* else it has become one since */
+			weigh(p->space, point);
 		return;
 	}
 	if (!point->patch)
@@ -328,9 +330,11 @@ static struct proc *proc_by_pid(struct live *live, pid_t pid)
 
 void patch_make_due(struct live *live)
 {
+	/* While everybody halts the next one may become due. */
+	uint64_t at = live->patch_due_at;
+	bool in_vain = live->patch_vain;
 	struct task *task = task_find(live, live->patch_due);
-	struct swpoint *point =
-		task ? swpoints_find(&task->proc->space->sw, live->patch_due_at) : NULL;
+	struct swpoint *point = task ? swpoints_find(&task->proc->space->sw, at) : NULL;
 
 	live->patch_due = 0;
 	if (!point || live->over_in_place)
@@ -345,5 +349,5 @@ void patch_make_due(struct live *live)
 	if (!p || !p->space || live->over_in_place)
 		return;
 	p->space->live = live;
-	make_due(p, swpoints_find(&p->space->sw, live->patch_due_at));
+	make_due(p, swpoints_find(&p->space->sw, at), in_vain);
 }

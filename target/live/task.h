@@ -228,6 +228,7 @@ struct live {
 	bool unguarded;   /* no guard: guard.h */
 	pid_t patch_due;  /* whose hit was one too many at patch_due_at; 0: nobody's */
 	uint64_t patch_due_at;
+	bool patch_vain; /* it was a jump by then */
 	struct tracer_events events;
 	sigset_t pass, program;
 	bool program_set;

@@ -504,6 +504,35 @@ static void never_twice(void **state _unused_)
 	pass_signals(false);
 }
 
+/* One is due while everybody is halted for the other. */
+static void two_at_once(void **state _unused_)
+{
+	const uint64_t first = (uint64_t)counts_long, second = first + 8;
+	pid_t pid = start(8, 10);
+
+	begin_rounds(UINT64_C(1) << 60);
+	for (int visit = 0; visit < 30; visit++) {
+		struct target_event ev;
+		struct target *t = attach(pid);
+		halt();
+		insert(t, first, is_three, sizeof(is_three));
+		insert(t, second, is_three, sizeof(is_three));
+		go_all(t, RESUME_CONT, 0);
+		for (double end = now_s() + 20; now_s() < end;) {
+			assert_false(next_within(&ev, 1));
+			if (compiled_now(t, first) && compiled_now(t, second))
+				break;
+		}
+		halt();
+		struct point_way a = way(t, first), b = way(t, second);
+		if (!is_compiled(&a) || !is_compiled(&b))
+			fail_msg("visit %d: %s %s, %s %s", visit, a.how, a.why, b.how, b.why);
+		assert_int_equal(t->ops->run->detach(t, false), 0);
+		t->ops->close(t);
+	}
+	end(NULL, pid);
+}
+
 /* The same with a debugger that comes and goes while the threads run. */
 static void nothing_twice_when_it_goes(void **state _unused_)
 {
@@ -1029,6 +1058,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(every_kind_of_instruction),
 		cmocka_unit_test(counts_exactly),
 		cmocka_unit_test(never_twice),
+		cmocka_unit_test(two_at_once),
 		cmocka_unit_test(nothing_twice_when_it_goes),
 		cmocka_unit_test(stops_where_it_is_true),
 		cmocka_unit_test(leaves_alone_what_may_go),
