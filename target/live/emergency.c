@@ -150,9 +150,10 @@ static void leave_child(const struct task *parent, uint64_t parent_rip)
 
 /* --- one task --- */
 
+/* Or a stop at a system call. */
 static bool is_event(const siginfo_t *si)
 {
-	return si->si_code >> 8 > 0;
+	return si->si_code >> 8 > 0 || (si->si_signo == SIGTRAP && si->si_code == (SIGTRAP | 0x80));
 }
 
 static bool is_birth(const siginfo_t *si)
@@ -185,7 +186,7 @@ static int signal_of_stop(const struct task *task, const siginfo_t *si)
 {
 	if (is_judged(task))
 		return task_signal_at_detach(task);
-	if (is_event(si) || si->si_signo == (SIGTRAP | 0x80))
+	if (is_event(si))
 		return task->away ? task_signal_at_detach(task) : 0;
 	/* The program's own traps are its own, those of a step, a breakpoint or a debug register are ours. */
 	if (is_trap(si) && task->away)
@@ -203,6 +204,12 @@ static void send_deferred(const struct task *task)
 	}
 }
 
+static bool is_fault(const siginfo_t *si)
+{
+	return is_trap(si) ||
+	       ((si->si_signo == SIGSEGV || si->si_signo == SIGBUS) && si->si_code > 0);
+}
+
 /* A stub's int3 and its faults are ours, and where it stood in the stub is nobody's business: true, and so is its signal. */
 static bool leave_stub(const struct task *task, const siginfo_t *si,
 		       const struct user_regs_struct *there, struct user_regs_struct *gp)
@@ -212,7 +219,7 @@ static bool leave_stub(const struct task *task, const siginfo_t *si,
 	if (is_judged(task) || task->away)
 		return false;
 	bool ours = patch_leave(task->proc->space, &moved, is_trap(si) && si->si_code == SI_KERNEL,
-				si->si_code > 0 && !is_event(si));
+				is_fault(si));
 	if (moved.rip != there->rip)
 		*gp = moved;
 	return ours;
@@ -279,9 +286,11 @@ static bool try_leave(struct task *task)
 	}
 	if (pt_get_siginfo(task->tid, &si) < 0)
 		memset(&si, 0, sizeof(si));
-	/* The kernel looks at interrupts before signals: the trap of an int3 or of a step may still be queued (news.c). */
-	bool undecided = !is_judged(task) || task->away;
-	if (is_event(&si) && undecided && trap_to_come(task)) {
+	/*
+	 * The kernel looks at interrupts before signals: the trap of an int3 or of a step may still be queued (news.c), though the registers
+	 * with which it was about to be started to hear of it may have been written.
+	 */
+	if (is_event(&si) && trap_to_come(task)) {
 		if (!task->away)
 			task->state = TASK_RUNNING;
 		return pt_cont(task->tid, 0) < 0;

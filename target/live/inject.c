@@ -107,6 +107,7 @@ static int step_once(struct task *task, struct user_regs_struct *gp)
 		if (r < 0)
 			return r;
 		stop = 0;
+		task->fresh = true;
 		/* Its end, if that is what comes, is left for whoever collects. */
 		siginfo_t what = { 0 };
 		while (waitid(P_PID, (id_t)task->tid, &what,

@@ -326,6 +326,9 @@ bool over_start(struct task *task, int signo)
 	}
 	struct over_plan *plan = plan_of(p, point);
 	if (plan && emulate(task, plan, gp)) {
+		/* What it goes on with is in our tables alone. */
+		task->how.signo = signo;
+		task->fresh = false;
 		task_tell_step(task);
 		if (!emulated_enough(task, gp))
 			return false;

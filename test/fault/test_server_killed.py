@@ -98,6 +98,54 @@ def test_crash(made, programs, program):
     assert crashed > times(MOMENTS)
 
 
+def test_crash_with_a_trap_to_come(made, programs):
+    """It crashes with the trap of a step still queued for a thread whose registers it has put right."""
+    actor = made.add(Puppet(programs, pause_us=0))
+    library = programs.lib("crash", ("-ldl",))
+    seed = Seed()
+    crashed = 0
+    for _ in range(times(6)):
+        server = made.add(Stopgo(("--once", "--attach", "127.0.0.1:0", actor.pid), listens=False, preexec_fn=no_core,
+                                 env={"LD_PRELOAD": library, "CRASH_TRAP": "1"}))
+        server.wait_listening()
+        client = made.add(Client(server.port))
+        end = time.monotonic() + 2 * LIMIT
+        try:
+            reply = client.begin()
+            client.insert(actor.at["syscall"], condition(FALSE))    # only a step gets past it
+            while time.monotonic() < end:
+                client.go_on(reply)
+                time.sleep(seed.random() * 0.0005)
+                reply = client.halt()
+        except GONE:
+            pass
+        client.close()
+        crashed += wait_gone(server, LIMIT) == -signal.SIGSEGV
+        actor.assert_untouched()
+        server.close()
+    assert crashed
+
+
+@pytest.mark.parametrize("name", FATAL)
+def test_crash_among_system_calls(made, programs, serve, name):
+    """Threads stand at system calls that nobody asked for when the server crashes."""
+    actor = made.add(Puppet(programs, pause_us=0))
+    number = getattr(signal, name)
+    seed = Seed()
+    for _ in range(times(8)):
+        server = serve.attach(actor.pid, options=("--once",), preexec_fn=no_core)
+        client = made.add(Client(server.port))
+        reply = client.begin()
+        client.ok("QCatchSyscalls:1;1ff")
+        client.go_on(reply)
+        time.sleep(0.005 + seed.random() * 0.005)
+        server.signal(number)
+        assert wait_gone(server) == -number
+        client.close()
+        actor.assert_untouched()
+        server.close()
+
+
 @pytest.mark.parametrize("name", ORDERLY + FATAL)
 def test_launched(made, programs, serve, name):
     """What was launched is killed."""
