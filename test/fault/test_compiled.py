@@ -8,10 +8,11 @@ import time
 import pytest
 
 import judge
-from harness import wait
+from harness import process, wait
 from stage import (FALSE, LIMIT, RSI, Client, GoPuppet, Puppet, Seed, condition, reg_equals, reg_every, thread_of, times,
                    wait_gone)
 from test_exact import Run, finish, summary
+from test_server_killed import guard_of
 
 pytestmark = pytest.mark.stopgo_only("its compiled conditions")
 
@@ -162,9 +163,11 @@ def test_nothing_is_left_behind(made, programs, serve, name):
         reply = client.halt()
     client.go_on(reply)
     actor.check()
+    guard = guard_of(server)
     server.signal(getattr(signal, name))
     wait_gone(server, 2 * LIMIT)
-    # The guard of a server that was killed begins when the kernel has let go of the process.
+    # The guard of a server that was killed begins when the kernel has let go of the process. Who looks into it traces it, too.
+    wait.until(lambda: not process.is_alive(guard), "the guard to end", 3 * LIMIT)
     wait.until(lambda: not judge.faults(actor.pid, actor.points, actor.pages), "the jump to be gone", 3 * LIMIT)
     actor.assert_untouched(3 * LIMIT)
 
