@@ -98,22 +98,22 @@ static bool is_any(const siginfo_t *si, int any)
 	return si->si_signo != 0;
 }
 
+/* The kernel shows fewer than there are when a signal comes for us meanwhile (kernel/ptrace.c, ptrace_peek_siginfo()). */
 static bool any_in(pid_t tid, uint32_t flags, bool (*wanted)(const siginfo_t *si, int signo),
 		   int signo)
 {
 	siginfo_t queue[8];
 	struct __ptrace_peeksiginfo_args args = { .flags = flags, .nr = 8 };
+	long n;
 
-	for (;;) {
-		long n = ptrace(PTRACE_PEEKSIGINFO, tid, &args, queue);
+	while ((n = ptrace(PTRACE_PEEKSIGINFO, tid, &args, queue)) > 0) {
 		for (long i = 0; i < n; i++) {
 			if (wanted(&queue[i], signo))
 				return true;
 		}
-		if (n < 8)
-			return false;
-		args.off += 8;
+		args.off += (uint64_t)n;
 	}
+	return false;
 }
 
 static bool any_queued(pid_t tid, bool (*wanted)(const siginfo_t *si, int signo), int signo)

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "target/ax.h"
 #include "target/live/live.h"
+#include "target/live/ptrace.h"
 #include "target/x86/regs.h"
 
 struct shared {
@@ -590,6 +591,38 @@ static void an_interrupt_outlasts_a_halt(void **state _unused_)
 	end(t, pid);
 }
 
+/* What is queued is seen, however often the tracer is interrupted while it looks. */
+static void sees_every_signal_that_waits(void **state _unused_)
+{
+	enum { BEFORE = 20, LOOKS = 20000 };
+	struct sigaction old, sa = { .sa_handler = on_signal };
+	struct sigevent how = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR2 };
+	const struct itimerspec often = { { 0, 20000 }, { 0, 20000 } };
+	timer_t timer;
+	pid_t pid = child_of(spin);
+
+	wait_up(1);
+	struct target *t = attach(pid);
+	tr->ops->stop_all(tr);
+	for (int i = 0; i < BEFORE; i++)
+		assert_int_equal(syscall(SYS_tkill, pid, SIGRTMIN + 1), 0);
+	assert_int_equal(syscall(SYS_tkill, pid, SIGWINCH), 0);
+	assert_int_equal(sigaction(SIGUSR2, &sa, &old), 0);
+	assert_int_equal(timer_create(CLOCK_MONOTONIC, &how, &timer), 0);
+	assert_int_equal(timer_settime(timer, 0, &often, NULL), 0);
+	unsigned long before = shared->signals, seen = 0;
+	for (int i = 0; i < LOOKS; i++)
+		seen += pt_signal_queued(pid, SIGWINCH);
+	timer_delete(timer);
+	sigaction(SIGUSR2, &old, NULL);
+	assert_true(shared->signals > before);
+	assert_int_equal(seen, LOOKS);
+	assert_false(pt_signal_queued(pid, SIGUSR1));
+	kill(pid, SIGKILL);
+	assert_int_equal(next().stop.kind, STOP_KILLED);
+	t->ops->close(t);
+}
+
 static void threads_that_come_and_go(void **state _unused_)
 {
 	pid_t pid = child_of(churn_threads);
@@ -715,6 +748,7 @@ int main(void)
 		cmocka_unit_test(a_fault_under_a_false_condition_reaches_its_handler),
 		cmocka_unit_test(interrupt_and_attach_again_and_again),
 		cmocka_unit_test(an_interrupt_outlasts_a_halt),
+		cmocka_unit_test(sees_every_signal_that_waits),
 		cmocka_unit_test(threads_that_come_and_go),
 		cmocka_unit_test(launches_steps_and_sees_the_end),
 		cmocka_unit_test(killed_from_outside_while_stopped),
