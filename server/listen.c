@@ -247,7 +247,11 @@ static int listen_tcp(struct listener *l, const struct comm *c, const struct lis
 	while (r == -EADDRINUSE && --tries > 0);
 	freeaddrinfo(list);
 	if (r < 0)
-		return err_set(err, r, "Can't bind address: %s.", strerror(-r));
+		return err_set(err, r, "Can't bind address: %s. Port %u %s", strerror(-r),
+			       (unsigned)c->port,
+			       r == -EADDRINUSE
+				       ? "is taken: give another one, or 0 for any that is free"
+				       : "was asked for");
 	if (is_narrowed(c, how))
 		say("Warning: '*' is served on this machine only, as whoever reaches it may run "
 		    "anything as "

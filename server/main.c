@@ -18,8 +18,16 @@
 static int usage_error(const struct options *o, const char *text)
 {
 	static const char *const names[] = { "stopgo", "lldb-server", "debugserver" };
+	bool renamed =
+		strncmp(program_invocation_short_name, names[o->as], strlen(names[o->as])) != 0;
+
 	say("%s: %s", names[o->as], text);
-	say("Try '%s --help'", names[o->as]);
+	/* Who wrote `stopgo gdbserver` may have another lldb-server, or none. */
+	if (o->as == AS_LLDB_SERVER && renamed)
+		say("Try '%s %s --help'", program_invocation_short_name,
+		    o->platform_mode ? "platform" : "gdbserver");
+	else
+		say("Try '%s --help'", names[o->as]);
 	return EXIT_USAGE;
 }
 

@@ -112,7 +112,11 @@ static int set_wait_duration(struct options *o, const char *value, struct err *e
 
 static int set_core(struct options *o _unused_, const char *value, struct err *err)
 {
-	return err_set(err, -EINVAL, "--core %s: this version does not serve core files", value);
+	return err_set(
+		err, -EINVAL,
+		"--core %s: this version does not serve core files; gdb reads them without a "
+		"server: gdb PROG %s",
+		value, value);
 }
 
 static int set_aslr(struct options *o, const char *value _unused_, struct err *err _unused_)

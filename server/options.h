@@ -3,11 +3,11 @@
  *
  *   gdbserver      OPTIONS COMM PROG ARGS...   --attach COMM PID   --multi COMM       (also under the name stopgo)
  *   lldb-server    gdbserver|g OPTIONS COMM [--] PROG ARGS...; options may follow COMM and PROG; also `stopgo gdbserver ...`
- *   debugserver    OPTIONS -R COMM [--] PROG ARGS..., as Delve starts it; known by its name or its first option
  *                  platform|p OPTIONS --listen COMM [[--] PROG ARGS...]
+ *   debugserver    OPTIONS -R COMM [--] PROG ARGS..., as Delve starts it; known by its name or its first option
  *   stopgo         doctor PID
  *
- * The grammar is chosen by argv[0], then by the first word. Every option is one row of one table in options.c, from
+ * The grammar is chosen by argv[0], then by the first word. Every option is one row of one table in option_table.c, from
  * which --help, --list-options and with it the check of the man page and the shell completions come. Every form of
  * gdbserver and lldb-server is taken: --opt=VALUE, --opt VALUE, and -opt where the peer has it.
  *

@@ -46,6 +46,14 @@ def test_usage_errors(made, args):
     assert "Listening" not in said
 
 
+@pytest.mark.quick
+@pytest.mark.stopgo_only("its own words")
+@pytest.mark.parametrize("verb", ["gdbserver", "platform"])
+def test_usage_error_names_the_help_there_is(made, verb):
+    _, said = ended(made, verb, code=2)
+    assert f"Try 'stopgo {verb} --help'" in said
+
+
 @pytest.mark.stopgo_only("it takes any of them, or ends with 1")
 @pytest.mark.parametrize("comm", ["127.0.0.1:99999", "127.0.0.1:x", "127.0.0.1:-1", "127.0.0.1:", "[::1]", "fd:x", "nonsense"])
 def test_bad_comm(made, comm):

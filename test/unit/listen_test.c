@@ -78,7 +78,12 @@ static void a_client_arrives_on_the_port_that_was_told(void **state _unused_)
 	struct err err = { 0 };
 	again.port = (uint16_t)listener_port(l);
 	assert_int_equal(listener_new(&again, &local_only, &second, &err), -EADDRINUSE);
-	assert_string_equal(err.text, "Can't bind address: Address already in use.");
+	char wanted[200];
+	snprintf(wanted, sizeof(wanted),
+		 "Can't bind address: Address already in use. Port %d is taken: give another one, "
+		 "or 0 for any that is free",
+		 listener_port(l));
+	assert_string_equal(err.text, wanted);
 
 	close(fd);
 	close(got.fd);
