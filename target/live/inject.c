@@ -96,6 +96,13 @@ static int signal_on_the_way(struct task *task, int signo)
 	return 0;
 }
 
+/* None that the step made. */
+static bool was_sent(const struct task *task, int signo)
+{
+	siginfo_t si;
+	return signo != SIGTRAP || (pt_get_siginfo(task->tid, &si) == 0 && si.si_code <= 0);
+}
+
 /* Steps the task once over the instruction at gp->rip. 0 when it stands behind it; -EINTR: in signal_on_the_way()'s stop. */
 static int step_once(struct task *task, struct user_regs_struct *gp)
 {
@@ -130,7 +137,7 @@ static int step_once(struct task *task, struct user_regs_struct *gp)
 		/* Interrupts are looked at before signals: the SIGTRAP of the step may be still to come. */
 		if (gp->rip == behind && !(event_stop && pt_trap_queued(task->tid)))
 			return 0;
-		if (status >> 16 == 0 && WSTOPSIG(status) != SIGTRAP)
+		if (status >> 16 == 0 && was_sent(task, WSTOPSIG(status)))
 			stop = signal_on_the_way(task, WSTOPSIG(status));
 		if (stop < 0) {
 			task->stop_signo = WSTOPSIG(status);
