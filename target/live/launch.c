@@ -159,18 +159,18 @@ static int start_up(struct proc *p, const struct launch *how, struct err *err)
 	p->starting = true;
 	while (execs > 0) {
 		int status;
-		pid_t tid = tick_wait(p->base.pid, &status);
-		if (tid == 0 && given_up(how, &asked)) {
+		/* A shell or a wrapper may have threads, and children in its memory, that it waits for. */
+		pid_t tid = tick_wait(-1, &status);
+		if (tid < 0)
+			return err_set(err, tid, "cannot wait for process %d: %s", p->base.pid,
+				       strerror(-tid));
+		if (tid > 0)
+			live_news(live, tid, status);
+		if (!p->gone && given_up(how, &asked)) {
 			(void)live_kill(&p->base);
 			return err_set(err, -EINTR, "'%s' was given up: it has not begun yet",
 				       how->argv[0]);
 		}
-		if (tid == 0)
-			continue;
-		if (tid < 0)
-			return err_set(err, tid, "cannot wait for process %d: %s", p->base.pid,
-				       strerror(-tid));
-		live_news(live, tid, status);
 		if (p->gone) {
 			struct target_event ev = { .stop.kind = STOP_NONE };
 			live_take_told(live, p, &ev);
