@@ -61,6 +61,10 @@ static size_t take(struct live *live, pid_t tid, int status, bool everybodys)
 	}
 	live->collecting = false;
 	live_start_put_off(live);
+	if (live->release_due) {
+		live->release_due = false;
+		live_release(live, false);
+	}
 	return n;
 }
 
@@ -143,6 +147,6 @@ void live_collect(struct tracer *tr)
 		live_attend(live);
 	find_dead_leaders(live); /* even so: one SIGCHLD may stand for a stop and for a leader's end */
 	live->attending = false;
-	if (live->running)
+	if (live_expects_news(live))
 		live_listen(live);
 }

@@ -12,8 +12,53 @@
 
 #include "target/live/task.h"
 
+/* Our int3s are in a copy of this memory, where nobody would ever take them out. */
+static void clean_copy(struct space *of, pid_t tid)
+{
+	struct space *copy = space_clone(of, tid);
+	if (copy)
+		space_lift(copy);
+	space_unref(copy);
+}
+
+static const struct proc *living(const struct live *live, pid_t pid)
+{
+	const struct proc *p = live->procs;
+	while (p && (p->gone || p->base.pid != pid))
+		p = p->next;
+	return p;
+}
+
+/* Nobody is left who could announce it: who made it has ended, or was swept away when its process, this one, became another program. */
+static bool is_forsaken(struct live *live, pid_t tid, const struct proc *execs)
+{
+	pid_t group, parent;
+
+	if (!proc_relatives(tid, &group, &parent) || living(live, group))
+		return false;
+	const struct proc *p = living(live, parent);
+	return !p || p == execs;
+}
+
+/* It runs on as if it had never been traced. */
+static void let_stray_go(struct live *live, pid_t tid, const struct proc *execs)
+{
+	for (const struct proc *p = live->procs; p; p = p->next) {
+		if ((p->gone || p == execs) && p->space)
+			clean_copy(p->space, tid);
+	}
+	if (live->bereft)
+		clean_copy(live->bereft, tid);
+	(void)pt_set_dreg(tid, 7, 0);
+	(void)pt_detach(tid, 0);
+}
+
 void stray_add(struct live *live, pid_t tid, int status)
 {
+	if (live->bereaved && is_forsaken(live, tid, NULL)) {
+		let_stray_go(live, tid, NULL);
+		return;
+	}
 	if (live->stray_len + 2 > live->stray_cap) {
 		size_t cap = live->stray_cap ? live->stray_cap * 2 : 32;
 		int *strays = realloc(live->strays, cap * sizeof(*strays));
@@ -26,6 +71,19 @@ void stray_add(struct live *live, pid_t tid, int status)
 	}
 	live->strays[live->stray_len++] = tid;
 	live->strays[live->stray_len++] = status;
+}
+
+void strays_let_go(struct live *live, const struct proc *execs)
+{
+	for (size_t i = live->stray_len; i > 0; i -= 2) {
+		int *stray = live->strays + i - 2;
+		if (!is_forsaken(live, stray[0], execs))
+			continue;
+		let_stray_go(live, stray[0], execs);
+		live->stray_len -= 2;
+		stray[0] = live->strays[live->stray_len];
+		stray[1] = live->strays[live->stray_len + 1];
+	}
 }
 
 /* What was lost of a task that has just been announced: it stands in its first stop. */
@@ -160,18 +218,6 @@ static bool shares_memory(const struct proc *p, pid_t tid)
 }
 
 /*
- * The kernel calls it a clone, and every debugger a thread, but it is a fork with an exit signal of
- * its own: our int3s are in a copy of the memory where nobody would ever take them out.
- */
-static void clean_copy(struct proc *p, pid_t tid)
-{
-	struct space *copy = space_clone(p->space, tid);
-	if (copy)
-		space_lift(copy);
-	space_unref(copy);
-}
-
-/*
  * A new thread for which there is no memory. It runs untraced from now on, so that there must be no int3 it could run into, for as
  * long as it may live; and it does not begin in a copy of ours.
  */
@@ -207,8 +253,9 @@ void task_cloned(struct task *parent)
 
 	struct proc *p = parent->proc;
 	struct task *task = task_find(live, (pid_t)tid);
+	/* The kernel calls it a clone, and every debugger a thread, but it may be a fork with an exit signal of its own. */
 	if (!task && !shares_memory(p, (pid_t)tid))
-		clean_copy(p, (pid_t)tid);
+		clean_copy(p->space, (pid_t)tid);
 	if (!task)
 		task = task_add(p, (pid_t)tid, TASK_NEW);
 	if (!task) {
@@ -216,13 +263,14 @@ void task_cloned(struct task *parent)
 	} else {
 		task->how = (struct resume){ .action = RESUME_CONT };
 		task_set_resumed(task, parent->resumed);
+		task->defies_stop = parent->defies_stop;
 		task->start_rip = parent->proc->space->scratch ? rip_of(parent) : 0;
 		inherit_dregs(task, parent);
 		int status;
 		if (stray_take(live, (pid_t)tid, &status))
-			live_news(live, (pid_t)tid, status);
+			live_hear(live, (pid_t)tid, status);
 	}
-	if (live->events.clone)
+	if (live->events.clone && !p->starting)
 		live_event(parent, (struct stop){ .kind = STOP_CLONE,
 						  .child_pid = p->base.pid,
 						  .child_tid = (pid_t)tid });
@@ -266,9 +314,13 @@ void task_execed(struct task *task)
 			continue;
 		task->interrupt_wanted |=
 			p->tasks[i]->interrupt_wanted && p->tasks[i]->interrupt_any;
+		child_follows(p->tasks[i], proc_let_go);
 		task_remove(p->tasks[i]);
 	}
 	over_finish(task);
+	child_follows(task, proc_let_go); /* of the leader that was */
+	task->has_pending = false;
+	strays_let_go(live, p);
 	task->pass_valid = false;
 	task->dregs_used = false;
 	task->dregs_stale = false;

@@ -23,8 +23,67 @@ int task_signal_at_detach(const struct task *task)
 	return task->how.signo;
 }
 
+static void leaver_add(struct live *live, pid_t tid)
+{
+	if (live->leaver_len == live->leaver_cap) {
+		size_t cap = live->leaver_cap ? live->leaver_cap * 2 : 8;
+		pid_t *leavers = realloc(live->leavers, cap * sizeof(*leavers));
+		if (!leavers)
+			return;
+		live->leavers = leavers;
+		live->leaver_cap = cap;
+	}
+	live->leavers[live->leaver_len++] = tid;
+	live->bereaved = true;
+}
+
+void leaver_forget(struct live *live, pid_t tid)
+{
+	for (size_t i = live->leaver_len; i-- > 0;) {
+		if (live->leavers[i] == tid)
+			live->leavers[i] = live->leavers[--live->leaver_len];
+	}
+}
+
+static bool is_leaver(const struct live *live, pid_t tid)
+{
+	for (size_t i = 0; i < live->leaver_len; i++) {
+		if (live->leavers[i] == tid)
+			return true;
+	}
+	return false;
+}
+
+bool leaver_has_news(struct live *live, pid_t tid, int status)
+{
+	if (!is_leaver(live, tid))
+		return false;
+	leaver_forget(live, tid);
+	if (!WIFSTOPPED(status))
+		return true;
+	siginfo_t si;
+	bool ours = status >> 16 || WSTOPSIG(status) == (SIGTRAP | 0x80) ||
+		    (wait_needs_siginfo(status) && pt_get_siginfo(tid, &si) == 0 && si.si_code > 0);
+	(void)pt_set_dreg(tid, 7, 0);
+	(void)pt_detach(tid, ours ? 0 : WSTOPSIG(status));
+	return true;
+}
+
+/* It goes when the kernel lets go of it. */
+static void let_kept_task_go(struct task *task)
+{
+	for (struct deferred_signal *d = task->deferred; d; d = d->next) {
+		if (!d->sent)
+			task_send(task, d);
+		d->sent = true;
+	}
+	leaver_add(task->proc->live, task->tid);
+}
+
 static void let_task_go(struct task *task)
 {
+	if (task->state == TASK_RUNNING || task->state == TASK_NEW || task->state == TASK_STUCK)
+		let_kept_task_go(task);
 	if (task->state != TASK_STOPPED)
 		return;
 	if (task->dregs_used)
@@ -63,21 +122,24 @@ void proc_let_go(struct proc *p)
 		let_task_go(p->tasks[i]);
 }
 
-/* A child whose fork nobody was told of goes the way of its parent. */
-static void children_follow(struct proc *p, void (*go)(struct proc *child))
+void child_follows(struct task *task, void (*go)(struct proc *child))
 {
-	for (size_t i = 0; i < p->count; i++) {
-		struct task *task = p->tasks[i];
-		bool fork = task->has_pending &&
-			    (task->pending.kind == STOP_FORK || task->pending.kind == STOP_VFORK);
-		struct task *child = fork ? task_find(p->live, task->pending.child_tid) : NULL;
-		if (!child || child->proc == p)
-			continue;
-		struct proc *cp = child->proc;
-		children_follow(cp, go);
-		go(cp);
-		proc_free(cp);
-	}
+	bool fork = task->has_pending &&
+		    (task->pending.kind == STOP_FORK || task->pending.kind == STOP_VFORK);
+	struct task *child = fork ? task_find(task->proc->live, task->pending.child_tid) : NULL;
+
+	if (!child || child->proc == task->proc || child->proc->base.user)
+		return;
+	struct proc *cp = child->proc;
+	children_follow(cp, go);
+	go(cp);
+	proc_free(cp);
+}
+
+void children_follow(struct proc *p, void (*go)(struct proc *child))
+{
+	for (size_t i = 0; i < p->count; i++)
+		child_follows(p->tasks[i], go);
 }
 
 static void kill_child(struct proc *child)

@@ -121,7 +121,7 @@ int live_next_event(struct tracer *tr, struct target_event *ret)
 		live->kept_back = false;
 		live_release(live, false);
 	}
-	if (!r && live->running)
+	if (!r && live_expects_news(live))
 		live_listen(live); /* the caller may go to sleep */
 	return r;
 }

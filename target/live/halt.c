@@ -131,6 +131,6 @@ void live_halt(struct live *live, struct proc *only)
 		log_debug(LOG_STOP, "%zu threads do not stop after %d ms; going on without them",
 			  left, GIVE_UP_MS);
 	live->stopping = was;
-	if (live->running && !live->attending)
+	if (live_expects_news(live) && !live->attending)
 		live_listen(live);
 }

@@ -255,6 +255,8 @@ static void live_free(struct tracer *tr)
 	free(live->put_off);
 	free(live->told);
 	free(live->strays);
+	free(live->leavers);
+	space_unref(live->bereft);
 	while (live->spare) {
 		struct deferred_signal *next = live->spare->next;
 		free(live->spare);

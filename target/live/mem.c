@@ -100,6 +100,7 @@ static int write_under(struct target *t, uint64_t addr, const void *from, size_t
 	/* A jump leans on bytes behind those it changes. */
 	if (s->patches && swpoints_near(&s->sw, addr, len)) {
 		bool held = patch_quieten(proc_of(t));
+		s = proc_of(t)->space; /* another, if it has become another program */
 		patch_disturbed(s, addr, len, NULL, "its code was written", true);
 		if (held)
 			live_release(proc_of(t)->live, false);

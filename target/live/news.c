@@ -52,6 +52,7 @@ static void process_gone(struct task *leader, struct stop stop)
 {
 	struct proc *p = leader->proc;
 
+	children_follow(p, proc_let_go);
 	for (size_t i = p->count; i-- > 0;) {
 		if (p->tasks[i] != leader)
 			task_remove(p->tasks[i]);
@@ -62,6 +63,8 @@ static void process_gone(struct task *leader, struct stop stop)
 	if (p->live->over_in_place == leader)
 		over_finish(leader);
 	p->gone = true;
+	p->live->bereaved = true;
+	strays_let_go(p->live, NULL);
 	proc_leave_space(p);
 	if (p->hidden) {
 		proc_free(p);
@@ -85,23 +88,26 @@ static void task_exited(struct task *task, struct news news)
 	}
 	bool was_resumed = task->resumed;
 	bool to_stop = task->interrupt_wanted && task->interrupt_any;
-	if (live->events.threads && was_resumed)
+	if (live->events.threads && was_resumed && !p->starting)
 		live_tell(live, p, task->tid,
 			  (struct stop){ .kind = STOP_THREAD_EXITED, .status = news.value });
+	child_follows(task, proc_let_go);
 	task_remove(task);
 	if (to_stop)
 		proc_interrupt_other(p);
 	live_check_no_resumed(live, p, was_resumed);
 }
 
-static void first_stop(struct task *task)
+static void first_stop(struct task *task, bool group)
 {
 	struct live *live = task->proc->live;
 
-	task->pstop = PSTOP_EVENT;
+	task->pstop = group ? PSTOP_GROUP : PSTOP_EVENT;
 	task_begin_at(task, task->start_rip);
-	if (live->events.threads)
+	if (live->events.threads && !task->proc->starting)
 		live_event(task, (struct stop){ .kind = STOP_THREAD_CREATED });
+	else if (task->interrupt_wanted)
+		live_event(task, (struct stop){ .kind = STOP_INTERRUPT });
 	else
 		task_go(task);
 }
@@ -157,7 +163,7 @@ static void task_stopped(struct task *task, struct news news)
 	task->interrupt_sent =
 		false; /* one still on its way shows up as a stop nobody wants, which is passed over */
 	if (was_new && (news.kind == NEWS_INTERRUPT || news.kind == NEWS_GROUP_STOP)) {
-		first_stop(task);
+		first_stop(task, news.kind == NEWS_GROUP_STOP);
 		return;
 	}
 	bool left_kernel = news.kind == NEWS_STEP && task->leaving_kernel;
@@ -223,7 +229,7 @@ static bool is_int3_of_ours(struct task *task)
 	return point && point->inserted && !point->jump_len && over_is_long(point);
 }
 
-void live_news(struct live *live, pid_t tid, int status)
+void live_hear(struct live *live, pid_t tid, int status)
 {
 	siginfo_t si, *have = NULL;
 	struct task *task = task_find(live, tid);
@@ -239,6 +245,8 @@ void live_news(struct live *live, pid_t tid, int status)
 
 	if (!task) {
 		int old;
+		if (leaver_has_news(live, tid, status))
+			return;
 		if (news.kind == NEWS_EXITED || news.kind == NEWS_KILLED)
 			(void)stray_take(live, tid, &old);
 		else if (news.kind != NEWS_CONTINUED)
@@ -254,6 +262,11 @@ void live_news(struct live *live, pid_t tid, int status)
 	task = task_find(live, tid);
 	if (task)
 		task->fresh = false;
+}
+
+void live_news(struct live *live, pid_t tid, int status)
+{
+	live_hear(live, tid, status);
 	if (live->patch_due && !live->stopping)
 		patch_make_due(live);
 	if (live->release_due && !live->stopping) {

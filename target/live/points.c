@@ -345,13 +345,18 @@ static int remove_point(struct target *t, const struct point *gone)
 		return r;
 	}
 	struct swpoint *point = swpoints_find(&p->space->sw, gone->addr);
+	bool held = point && point->jump_len && patch_quieten(p);
+	if (held) /* there may be another program in another memory since */
+		point = swpoints_find(&p->space->sw, gone->addr);
 	struct swnumber *numbered = point ? swpoint_number(point, gone->number) : NULL;
 	if (!point || (gone->number     ? !numbered
 		       : gone->internal ? !point->internal
-					: !point->wanted))
+					: !point->wanted)) {
+		if (held)
+			live_release(p->live, false);
 		return -ENOENT;
+	}
 	int r = check_still_in(p, point);
-	bool held = point->jump_len && patch_quieten(p);
 	/* What a client's point is asked is kept as long as it is in memory: it may be put in again. */
 	if (gone->number)
 		swpoint_drop_number(point, numbered);

@@ -96,6 +96,20 @@ bool proc_catches(pid_t pid, int signo)
 	return caught && strtoull(caught + 7, NULL, 16) >> (signo - 1) & 1;
 }
 
+bool proc_relatives(pid_t tid, pid_t *ret_group, pid_t *ret_parent)
+{
+	char path[64], text[8192];
+	snprintf(path, sizeof(path), "/proc/%d/status", tid);
+	if (read_file(path, text, sizeof(text)) <= 0)
+		return false;
+	const char *group = strstr(text, "\nTgid:"), *parent = strstr(text, "\nPPid:");
+	if (!group || !parent)
+		return false;
+	*ret_group = atoi(group + 6);
+	*ret_parent = atoi(parent + 6);
+	return true;
+}
+
 int proc_is_filtered(pid_t pid, pid_t tid)
 {
 	char path[64], text[8192];

@@ -83,8 +83,11 @@ bool task_pending_stale(struct task *task)
 	case STOP_SIGNAL:
 		if (!task_passes_signal(task, task->pending.signo))
 			return false;
-		if (!task_hold_signal(task, task->pending.signo))
-			task->how.signo = task->pending.signo; /* delivered instead of told */
+		if (task_hold_signal(task, task->pending.signo))
+			break;
+		if (task->how.signo) /* the client's own, beside it */
+			task_defer_signal(task, task->how.signo);
+		task->how.signo = task->pending.signo; /* delivered instead of told */
 		break;
 	case STOP_SWBREAK:
 		if (task->pending.own)
@@ -516,7 +519,7 @@ void live_commit(struct tracer *tr, bool pending_first)
 	live->lead.holding = hold;
 	start_marked(live, start);
 	/* The event that kept the others back was nobody's business: now they run. */
-	live_release(live, hold || !(start && live->kept_back));
+	live_release(live, hold || !(start && (live->kept_back || live->release_due)));
 	live->kept_back = !start;
 	if (live->attending)
 		live_attend(live);
@@ -582,6 +585,13 @@ static bool can_be_interrupted(const struct task *task)
 	       (task->state == TASK_RUNNING || (task->state == TASK_STOPPED && task->resumed));
 }
 
+/* It runs on as soon as the kernel lets go of it, or begins to, unless it is told not to. */
+static bool will_stop(const struct task *task)
+{
+	return !task->has_pending && task->resumed &&
+	       (task->state == TASK_STUCK || task->state == TASK_NEW);
+}
+
 /* The leader if it is alive, for others come and go. */
 static struct task *find_running(struct proc *p)
 {
@@ -601,7 +611,7 @@ static void interrupt_task(struct task *task, bool any)
 {
 	task->interrupt_any = any && (task->interrupt_any || !task->interrupt_wanted);
 	task->interrupt_wanted = true;
-	if (!task->interrupt_sent && task->state == TASK_RUNNING) {
+	if (!task->interrupt_sent && (task->state == TASK_RUNNING || task->state == TASK_STUCK)) {
 		task->interrupt_sent = true;
 		(void)pt_interrupt(task->tid); /* ESRCH: another stop, or its end, is under way */
 	}
@@ -619,7 +629,7 @@ static int run_interrupt(struct target *t, pid_t tid)
 	struct task *task = tid ? proc_task(proc_of(t), tid) : find_running(proc_of(t));
 	if (!task)
 		return -ESRCH;
-	if (can_be_interrupted(task))
+	if (can_be_interrupted(task) || will_stop(task))
 		interrupt_task(task, !tid);
 	return 0;
 }

@@ -55,12 +55,18 @@ struct space *space_clone(struct space *s, pid_t pid)
 	return copy;
 }
 
+static void space_close(struct space *s)
+{
+	if (s->memfd >= 0)
+		close(s->memfd);
+	s->memfd = -1;
+}
+
 void space_unref(struct space *s)
 {
 	if (!s || --s->refs)
 		return;
-	if (s->memfd >= 0)
-		close(s->memfd);
+	space_close(s);
 	swpoints_fini(&s->sw);
 	patch_free_all(s);
 	while (s->scratch) {
@@ -78,8 +84,7 @@ void space_unref(struct space *s)
 
 int space_reopen(struct space *s, pid_t pid)
 {
-	if (s->memfd >= 0)
-		close(s->memfd);
+	space_close(s);
 	s->pid = pid;
 	s->memfd = open_mem(pid);
 	return s->memfd < 0 ? s->memfd : 0;
@@ -157,6 +162,7 @@ struct task *task_add(struct proc *p, pid_t tid, enum task_state state)
 	if (state == TASK_NEW)
 		p->live->awaited = -1;
 	task->dregs_stale = dregs_in_use(&p->dregs);
+	leaver_forget(p->live, tid);
 
 	size_t at = position(p, tid);
 	memmove(p->tasks + at + 1, p->tasks + at, (p->count - at) * sizeof(*p->tasks));
@@ -238,6 +244,7 @@ void proc_free(struct proc *p)
 {
 	if (!p)
 		return;
+	bool ended = p->gone && p->count;
 	while (p->count)
 		task_remove(p->tasks[p->count - 1]);
 	for (struct proc **at = &p->live->procs; *at; at = &(*at)->next) {
@@ -249,6 +256,11 @@ void proc_free(struct proc *p)
 	for (struct proc *other = p->live->procs; other; other = other->next) {
 		if (other->vfork_parent == p)
 			other->vfork_parent = NULL;
+	}
+	if (ended && p->space && p->space->refs == 1) {
+		space_unref(p->live->bereft);
+		p->live->bereft = take_ptr(p->space);
+		space_close(p->live->bereft);
 	}
 	space_unref(p->space);
 	swpoints_fini(&p->hw);

@@ -203,6 +203,10 @@ struct live {
 	size_t told_len, told_cap;
 	int *strays; /* tid, status pairs: first stops that came before their parent's event */
 	size_t stray_len, stray_cap;
+	pid_t *leavers; /* let go while the kernel kept them: they are when they stop */
+	size_t leaver_len, leaver_cap;
+	struct space *bereft; /* of the process that was closed last, after its end: children may come of it */
+	bool bereaved; /* some have ended: first stops of their children may come that nobody announces */
 	bool strays_lost; /* there was no memory for one: whether a new task has stopped is asked of the kernel */
 	int sigfd;
 	int stat_fd; /* /proc/PID/task/TID/stat of the thread asked about last: proc.c; -1 */
@@ -238,6 +242,12 @@ struct live {
 static inline struct live *live_of(struct tracer *tr)
 {
 	return (struct live *)tr;
+}
+
+/* Some may have news at any time, of whom we know or of whom we do not. */
+static inline bool live_expects_news(const struct live *live)
+{
+	return live->running || live->leaver_len || live->bereaved;
 }
 
 static inline struct proc *proc_of(struct target *t)
@@ -339,6 +349,8 @@ void task_judge_quietly(struct task *task, uint64_t addr);
 /* births.c */
 void stray_add(struct live *live, pid_t tid, int status);
 bool stray_take(struct live *live, pid_t tid, int *ret_status);
+/* Those that nobody will announce any more; nor will any thread of a process that has just become another program. NULL: there is none. */
+void strays_let_go(struct live *live, const struct proc *execs);
 /* A new task that finds itself behind the copy of its parent's system call is put behind the original. */
 void task_begin_at(struct task *task, uint64_t rip);
 void task_forked(struct task *parent, bool vfork);
@@ -350,6 +362,8 @@ void proc_leave_space(struct proc *p);
 
 /* news.c */
 void live_news(struct live *live, pid_t tid, int status);
+/* The same in the middle of another task's news: nobody is halted or released for it. */
+void live_hear(struct live *live, pid_t tid, int status);
 /* The kernel has said that it is in no job-control stop. */
 void task_stop_over(struct task *task);
 /* It runs on our behalf in a job-control stop, and is to go back to it if it stood in it for the program. */
@@ -491,6 +505,12 @@ int live_launch(struct tracer *tr, const struct launch *how, struct target **ret
 int live_detach(struct target *t, bool stop);
 int live_kill(struct target *t);
 void proc_let_go(struct proc *p);
+/* A child whose fork nobody was told of goes the way of its parent. */
+void child_follows(struct task *task, void (*go)(struct proc *child));
+void children_follow(struct proc *p, void (*go)(struct proc *child));
+/* News of one that was let go while the kernel kept it: it could not be then. False: it is none of those. */
+bool leaver_has_news(struct live *live, pid_t tid, int status);
+void leaver_forget(struct live *live, pid_t tid);
 /* The signal a task takes along when it is let go. */
 int task_signal_at_detach(const struct task *task);
 extern const struct target_alloc_ops live_alloc_ops;
@@ -523,6 +543,8 @@ char proc_state(pid_t pid, pid_t tid);
 pid_t proc_face(struct proc *p);
 /* The process has switched user shadow stacks on (x86 CET). */
 bool proc_has_shadow_stack(pid_t pid);
+/* The process that a thread belongs to, and that one's parent; false: not known. */
+bool proc_relatives(pid_t tid, pid_t *ret_group, pid_t *ret_parent);
 /* The program has a handler for the signal. */
 bool proc_catches(pid_t pid, int signo);
 

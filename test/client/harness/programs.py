@@ -30,6 +30,7 @@ EXTRA = {
     "traps": ["-pthread"],
     "signals": ["-pthread"],
     "forks": ["-pthread"],
+    "left": ["-pthread"],
     "counter": ["-pthread"],
     "dlopener": ["-ldl"],
 }
