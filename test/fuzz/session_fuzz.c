@@ -10,7 +10,6 @@
  * load libraries on this machine is not sent.
  */
 #include "../wire/fake.c"
-#include "server/tracepoints.h"
 
 #include <fcntl.h>
 
@@ -25,7 +24,8 @@ static bool has(const uint8_t *body, size_t len, const char *text)
 static bool is_harmless(const uint8_t *body, size_t len)
 {
 	return !has(body, len, "vFile:setfs") && !has(body, len, "qRcmd,73657420646562756") &&
-	       !has(body, len, "qRcmd,736574206c6962") && !has(body, len, "qRcmd,20") && !has(body, len, "qXfer:osdata");
+	       !has(body, len, "qRcmd,736574206c6962") && !has(body, len, "qRcmd,20") &&
+	       !has(body, len, "qXfer:osdata");
 }
 
 static int digit(uint8_t c)
@@ -37,7 +37,8 @@ static size_t unescape(uint8_t *to, const uint8_t *from, size_t len)
 {
 	size_t n = 0;
 	for (size_t i = 0; i < len; i++) {
-		if (len - i >= 4 && from[i] == '\\' && from[i + 1] == 'x' && digit(from[i + 2]) >= 0 && digit(from[i + 3]) >= 0) {
+		if (len - i >= 4 && from[i] == '\\' && from[i + 1] == 'x' &&
+		    digit(from[i + 2]) >= 0 && digit(from[i + 3]) >= 0) {
 			to[n++] = (uint8_t)(digit(from[i + 2]) << 4 | digit(from[i + 3]));
 			i += 3;
 		} else {
@@ -53,31 +54,38 @@ static void happen(struct fake *f, const uint8_t *line, size_t len)
 	int kind, tid, number;
 
 	snprintf(text, sizeof(text), "%.*s", (int)MIN(len, sizeof(text) - 1), (const char *)line);
-	if (sscanf(text, "!%d %d %d", &kind, &tid, &number) != 3 || kind <= STOP_NONE || kind > STOP_NO_RESUMED)
+	if (sscanf(text, "!%d %d %d", &kind, &tid, &number) != 3 || kind <= STOP_NONE ||
+	    kind > STOP_NO_RESUMED)
 		return;
-	struct stop stop = { .kind = (enum stop_kind)kind, .signo = number & 63, .status = number & 255, .addr = (uint64_t)number,
-			     .child_pid = number & 0xffff, .child_tid = number & 0xffff, .syscall = number, .own = number & 1,
+	struct stop stop = { .kind = (enum stop_kind)kind,
+			     .signo = number & 63,
+			     .status = number & 255,
+			     .addr = (uint64_t)number,
+			     .child_pid = number & 0xffff,
+			     .child_tid = number & 0xffff,
+			     .syscall = number,
+			     .own = number & 1,
 			     .watch = POINT_WRITE };
 	if (kind == STOP_CLONE)
-		fake_thread(f, f->first ? f->first->base.pid : 0, stop.child_tid ? stop.child_tid : 1);
+		fake_thread(f, f->first ? f->first->base.pid : 0,
+			    stop.child_tid ? stop.child_tid : 1);
 	if (tid > 0 && tid < 0x10000 && stop.child_pid > 0)
 		fake_event(f, tid, &stop);
 }
 
-static void trace(struct fake *f, struct session *s, const uint8_t *line, size_t len)
+static void trace(struct fake *f, const uint8_t *line, size_t len)
 {
 	unsigned long long addr;
 	char text[64];
 	int tid;
 
 	snprintf(text, sizeof(text), "%.*s", (int)MIN(len, sizeof(text) - 1), (const char *)line);
-	if (!f->first || !s->tracer || sscanf(text + 2, "%d %llx", &tid, &addr) != 2)
+	if (sscanf(text + 2, "%d %llx", &tid, &addr) != 2)
 		return;
-	struct point_hit hit = { .target = &f->first->base, .tid = tid, .kind = POINT_SW, .addr = addr, .number = TRACEPOINTS_NUMBER };
 	if (text[1] == 's')
-		(void)s->tracer->stepped(s->tracer->hit_ctx, hit.target, tid);
+		(void)fake_stepped(f, tid);
 	else
-		(void)s->tracer->hit(s->tracer->hit_ctx, &hit);
+		(void)fake_traced(f, tid, addr);
 }
 
 static void one_line(struct fake *f, struct session *s, const uint8_t *line, size_t len)
@@ -85,7 +93,7 @@ static void one_line(struct fake *f, struct session *s, const uint8_t *line, siz
 	if (len >= 2 && !memcmp(line, "^C", 2)) {
 		session_interrupt(s);
 	} else if (len > 2 && line[0] == '!' && (line[1] == 't' || line[1] == 's')) {
-		trace(f, s, line, len);
+		trace(f, line, len);
 		session_events(s);
 	} else if (len > 1 && line[0] == '!' && line[1] >= '0' && line[1] <= '9') {
 		happen(f, line, len);

@@ -1,5 +1,6 @@
 #include "fake.h"
 
+#include "server/tracepoints.h"
 #include "target/ax.h"
 
 #include <elf.h>
@@ -368,8 +369,15 @@ static void remove_all_op(struct target *t)
 
 static const struct target_write_ops write_ops = { mem_write_op, gp_write, xstate_write,
 						   siginfo_write };
-static const struct target_run_ops run_ops = { resume_op, interrupt_op, send_op,  last_stop,
-					       kill_op,   detach_op,    catch_op, launched_op, NULL };
+static int tell_steps_op(struct target *t, pid_t tid)
+{
+	DID(fake_of(t), "steps %d; ", (int)tid);
+	return 0;
+}
+
+static const struct target_run_ops run_ops = { resume_op, interrupt_op, send_op,
+					       last_stop, kill_op,      detach_op,
+					       catch_op,  launched_op,  tell_steps_op };
 static const struct target_point_ops point_ops = {
 	.insert = insert_op,
 	.remove = remove_op,
@@ -647,6 +655,43 @@ void fake_thread_ends(struct fake *f, pid_t tid)
 		if (th)
 			*th = p->threads[--p->count];
 	}
+}
+
+/* Stopped for as long as its hit is looked at. */
+static bool look_at(struct fake *f, pid_t tid, uint64_t addr, bool step)
+{
+	struct tracer *tr = &f->base;
+
+	for (struct fake_process *p = f->first; p; p = p->next) {
+		struct fake_thread *th = thread_of(&p->base, tid);
+		struct point_hit hit = { .target = &p->base,
+					 .tid = tid,
+					 .kind = POINT_SW,
+					 .addr = addr,
+					 .number = TRACEPOINTS_NUMBER };
+		if (!th)
+			continue;
+		bool ran = th->running;
+		th->running = false;
+		th->gp.rip = step ? th->gp.rip + 1 : addr;
+		if (step && tr->stepped)
+			DID(f, "%s; ", tr->stepped(tr->hit_ctx, &p->base, tid) ? "more" : "done");
+		else if (!step && tr->hit)
+			(void)tr->hit(tr->hit_ctx, &hit);
+		th->running = ran;
+		return true;
+	}
+	return false;
+}
+
+bool fake_traced(struct fake *f, pid_t tid, uint64_t addr)
+{
+	return look_at(f, tid, addr, false);
+}
+
+bool fake_stepped(struct fake *f, pid_t tid)
+{
+	return look_at(f, tid, 0, true);
 }
 
 bool fake_event(struct fake *f, pid_t tid, const struct stop *stop)

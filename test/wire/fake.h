@@ -41,6 +41,9 @@ struct target *fake_process(struct fake *f, pid_t pid, bool launched);
 bool fake_thread(struct fake *f, pid_t pid, pid_t tid);
 /* It happens when the thread runs next, or now if it does; the exit kinds name the process. False: there is no such thread. */
 bool fake_event(struct fake *f, pid_t tid, const struct stop *stop);
+/* A thread comes to a tracepoint, or is past one more instruction behind one; others run. False: there is no such thread. */
+bool fake_traced(struct fake *f, pid_t tid, uint64_t addr);
+bool fake_stepped(struct fake *f, pid_t tid);
 /* What the program does: the thread is no more, without an event. */
 void fake_thread_ends(struct fake *f, pid_t tid);
 

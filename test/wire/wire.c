@@ -7,6 +7,7 @@
  *                    process PID [attached] [threads N]   thread PID TID     end TID
  *                    stop TID KIND [KEY=VALUE...]          exit PID STATUS    kill PID SIGNAL
  *                    program WORD...     refuse on|off     deaf on|off     disable LIST       reconnect
+ *                    traced TID ADDR     stepped TID
  *   ?? TEXT        what was done to the tracer since the last packet or ??, or "nothing"; * stands for anything
  *   # WHY
  *
@@ -268,6 +269,10 @@ static bool happen(struct wire *w, char *text)
 		fake_thread_ends(w->fake, a);
 		return true;
 	}
+	if (!strcmp(verb, "traced") && sscanf(rest, "%d %x", &a, (unsigned *)&b) == 2)
+		return fake_traced(w->fake, a, (uint64_t)b);
+	if (!strcmp(verb, "stepped") && sscanf(rest, "%d", &a) == 1)
+		return fake_stepped(w->fake, a);
 	if (!strcmp(verb, "refuse")) {
 		w->fake->refuse = !strcmp(rest, "on");
 		return true;
