@@ -302,7 +302,9 @@ void task_execed(struct task *task)
 	struct task *execer =
 		former && (pid_t)former != task->tid ? proc_task(p, (pid_t)former) : NULL;
 	if (execer) { /* what was asked of the thread that called exec now holds for the leader */
-		task_set_resumed(task, execer->resumed);
+		/* Its number went before this was heard of: asked to go on with the leader it was taken for one that has ended. */
+		bool resumed = execer->resumed || (execer->state == TASK_ZOMBIE && task->resumed);
+		task_set_resumed(task, resumed);
 		task->how = execer->how;
 		struct deferred_signal *waiting = task->deferred;
 		task->deferred = execer->deferred;
