@@ -125,7 +125,10 @@ static bool may_emulate(struct task *task, const struct over_plan *plan)
 	       !(in->is & (INSN_CALL | INSN_RET) && shadow_stack(task->proc));
 }
 
-/* A thread that is stepped takes a signal that waits for it instead. Who goes on afterwards does so soon enough. */
+/*
+ * A thread that is stepped takes a signal that waits for it instead, and stands where it stood. Nothing that could hide that
+ * may be done with it: no instruction computed, none of ours executed. Who goes on afterwards takes it soon enough.
+ */
 static bool signal_comes_first(const struct task *task)
 {
 	return task->how.action != RESUME_CONT && pt_some_signal_queued(task->tid);
@@ -324,8 +327,9 @@ bool over_start(struct task *task, int signo)
 		task->pass_valid = false;
 		return false;
 	}
+	bool signal_first = signal_comes_first(task);
 	struct over_plan *plan = plan_of(p, point);
-	if (plan && emulate(task, plan, gp)) {
+	if (plan && !signal_first && emulate(task, plan, gp)) {
 		/* What it goes on with is in our tables alone. */
 		task->how.signo = signo;
 		task->fresh = false;
@@ -342,7 +346,7 @@ bool over_start(struct task *task, int signo)
 	if (signo)
 		task_defer_signal(task, signo);
 	task->how.signo = 0;
-	if (plan && !in_place_will_do(p, plan) && slot_start(task, plan, gp))
+	if (plan && !signal_first && !in_place_will_do(p, plan) && slot_start(task, plan, gp))
 		return true;
 	if (task->has_pending) /* while a page for the copy was made */
 		return true;
@@ -359,7 +363,7 @@ bool over_start_unwanted(struct task *task, int signo)
 	    task_gp(task, &gp) < 0)
 		return false;
 	struct swpoint *point = swpoints_find(&p->space->sw, gp->rip);
-	if (!point || !point->inserted || swpoint_needed(point))
+	if (!point || !point->inserted || swpoint_needed(point) || signal_comes_first(task))
 		return false;
 	struct over_plan *plan = plan_of(p, point);
 	if (plan && emulate(task, plan, gp)) {

@@ -266,15 +266,16 @@ def test_signal_while_stopped_is_reported_on_continue(session, programs):
 
 
 @pytest.mark.parametrize("command", ["stepi", "step"])
-def test_signal_while_stopped_comes_before_the_step(session, programs, command):
+@pytest.mark.parametrize("args", [(), ("threads", "2")])
+def test_signal_while_stopped_comes_before_the_step(session, programs, args, command):
     """Over a breakpoint, too."""
-    gdb, server = session(programs.c("counter"))
-    gdb.break_at("*tick")
+    gdb, server = session(programs.c("counter"), *args)
+    gdb.break_at("*tick" if command == "stepi" else at("counter.c", "counting"))
     for _ in range(3):
         gdb.cont()
-        gdb.expect_breakpoint_stop("tick")
+        gdb.expect_stop("breakpoint-hit")
         before = gdb.value("$pc")
-        os.kill(server.inferior, signal.SIGUSR1)
+        process.signal_thread(server.inferior, server.inferior, signal.SIGUSR1)
         gdb.resume(command)
         gdb.expect_signal("SIGUSR1")
         assert gdb.value("$pc") == before
