@@ -159,39 +159,61 @@ static void go_results(struct debuginfo *di, uint64_t pc, struct traced *into)
 
 /* --- C's (System V ABI, AMD64 supplement, 3.2.3: returning of values) --- */
 
-/* Which halves of a structure have anything but floating point; false: it is not known how it is given back (x87 registers). */
-static bool classify(const struct di_type *t, uint64_t offset, bool ret_ints[2], unsigned depth)
+struct halves {
+	bool ints[2]; /* have anything but floating point */
+	bool unaligned; /* something lies where its type would not: all of it is given back in memory */
+};
+
+/* False: in memory, or it is not known how (x87 registers). */
+static bool classify(const struct di_type *t, uint64_t offset, struct halves *h, unsigned depth);
+
+static bool classify_members(const struct di_type *t, uint64_t offset, struct halves *h,
+			     unsigned depth)
+{
+	struct di_field f;
+
+	for (size_t n = 0; di_type_field_nth(t, n, &f); n++) {
+		uint64_t first = offset + f.offset, last = first + (f.bit_at + f.bits - 1) / 8;
+		if (f.bits && last < 16 && first <= last)
+			h->ints[first / 8] = h->ints[last / 8] = true;
+		else if (f.bits || !classify(&f.type, first, h, depth + 1))
+			return false;
+	}
+	return true;
+}
+
+static bool classify(const struct di_type *t, uint64_t offset, struct halves *h, unsigned depth)
 {
 	enum { DEPTH_MAX = 16, ELEMENTS_MAX = 16 };
-	struct di_field f;
 	struct di_type of;
 
 	if (depth > DEPTH_MAX || offset > 16 || t->size > 16 - offset)
 		return false;
 	if (!t->size) /* Rust's () */
 		return true;
-	if (t->kind == DI_STRUCT) {
-		for (size_t n = 0; di_type_field_nth(t, n, &f); n++)
-			if (!classify(&f.type, offset + f.offset, ret_ints, depth + 1))
-				return false;
-		return true;
-	}
+	if (t->kind == DI_STRUCT)
+		return classify_members(t, offset, h, depth);
 	if (t->kind == DI_ARRAY) {
 		uint64_t count = di_type_count(t);
 		if (count > ELEMENTS_MAX || !di_type_target(t, &of))
 			return false;
 		for (uint64_t n = 0; n < count; n++)
-			if (!classify(&of, offset + n * of.size, ret_ints, depth + 1))
+			if (!classify(&of, offset + n * of.size, h, depth + 1))
 				return false;
 		return true;
+	}
+	uint64_t align = t->kind == DI_COMPLEX ? t->size / 2 : t->size;
+	if (align && align <= 8 && offset % align) {
+		h->unaligned = true;
+		return false;
 	}
 	if (t->kind == DI_FLOAT)
 		return t->size <= 8;
 	if (t->kind == DI_COMPLEX)
 		return true;
-	ret_ints[offset / 8] = true;
+	h->ints[offset / 8] = true;
 	if (t->size > 8)
-		ret_ints[1] = true;
+		h->ints[1] = true;
 	return true;
 }
 
@@ -209,7 +231,7 @@ static bool is_by_reference(const struct di_type *t)
 static void place_c_result(struct di_var *var)
 {
 	enum { RAX = 0, RDX = 1 };
-	bool ints[2] = { false, false };
+	struct halves h = { .unaligned = false };
 	const struct di_type *t = &var->type;
 	unsigned n_int = 0, n_float = 0;
 	bool aggregate = t->kind == DI_STRUCT || t->kind == DI_ARRAY || t->kind == DI_STRING ||
@@ -222,16 +244,18 @@ static void place_c_result(struct di_var *var)
 	/* A long double is in the x87 registers, both parts of a complex one, too. */
 	if (t->kind == DI_FLOAT || !t->size || (!aggregate && t->size > 16))
 		return;
-	if (aggregate && (t->size > 16 || is_by_reference(t))) {
+	bool large = aggregate && (t->size > 16 || is_by_reference(t));
+	bool known = large || !aggregate || classify(t, 0, &h, 0);
+	if (large || h.unaligned) {
 		add_piece_at(var, DI_MEMORY, RAX, 0, 0);
 		return;
 	}
-	if (aggregate && !classify(t, 0, ints, 0))
+	if (!known)
 		return;
 	if (!aggregate)
-		ints[0] = ints[1] = t->kind != DI_COMPLEX;
+		h.ints[0] = h.ints[1] = t->kind != DI_COMPLEX;
 	for (unsigned half = 0; half * 8 < t->size; half++) {
-		unsigned reg = !ints[half] ? DWARF_XMM0 + n_float++ : n_int++ ? RDX : RAX;
+		unsigned reg = !h.ints[half] ? DWARF_XMM0 + n_float++ : n_int++ ? RDX : RAX;
 		add_piece(var, reg, half * 8, t->size > 8 ? 8 : 0);
 	}
 }

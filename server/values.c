@@ -233,7 +233,8 @@ static void put_struct(struct writer *w, const struct di_type *type, const uint8
 	for (; depth < DEPTH_MAX && n < VALUES_PARTS_MAX && di_type_field_nth(type, n, &f); n++) {
 		buf_printf(w->out, "%s%s%s", n ? ", " : "", f.name ? f.name : "",
 			   f.name ? ": " : "");
-		if (f.offset > size || f.type.size > size - f.offset) {
+		uint64_t takes = f.bits ? (f.bit_at + f.bits + 7) / 8 : f.type.size;
+		if (f.offset > size || takes > size - f.offset || (f.bits && takes > 8)) {
 			buf_puts(w->out, "?");
 		} else if (f.bits) {
 			uint64_t word = as_number(bytes + f.offset,

@@ -20,6 +20,15 @@ struct mixed {
 	long whole;
 	float real;
 };
+struct __attribute__((packed)) packed {
+	char c;
+	int n;
+};
+struct bits {
+	unsigned low : 3;
+	int sign : 5;
+	unsigned long high : 40;
+};
 struct extended {
 	long double value;
 };
@@ -33,6 +42,8 @@ GIVES(struct extended, gives_extended);
 GIVES(struct pair, gives_pair);
 GIVES(struct mixed, gives_mixed);
 GIVES(__int128, gives_wide);
+GIVES(struct packed, gives_packed);
+GIVES(struct bits, gives_bits);
 
 GIVES(double complex, gives_double_complex)
 {
@@ -69,7 +80,27 @@ GIVES(__int128, gives_wide)
 	return 1;
 }
 
+GIVES(struct packed, gives_packed)
+{
+	return (struct packed){ 1, 2 };
+}
+
+GIVES(struct bits, gives_bits)
+{
+	return (struct bits){ 1, 2, 3 };
+}
+
 static struct debuginfo *own;
+static const struct packed in_memory = { -3, 70000 };
+
+static int own_read(void *ctx, uint64_t addr, void *into, size_t len, size_t *ret_got)
+{
+	(void)ctx;
+	assert_true(addr == (uintptr_t)&in_memory && len == sizeof(in_memory));
+	memcpy(into, &in_memory, len);
+	*ret_got = len;
+	return 0;
+}
 
 static int xstate_read(struct target *t, pid_t tid, struct xstate *ret)
 {
@@ -86,7 +117,7 @@ static int xstate_read(struct target *t, pid_t tid, struct xstate *ret)
 	return 0;
 }
 
-/* rax is 7 and rdx 3, together -7 in thread 3. In thread 2 xmm0 holds two floats. */
+/* rax is 7 and rdx 3, together -7 in thread 3; rax points to in_memory in thread 4. In thread 2 xmm0 holds two floats. */
 static void gives(void *function, pid_t tid, const char *wanted)
 {
 	static const struct target_ops ops = { .xstate_read = xstate_read };
@@ -99,7 +130,8 @@ static void gives(void *function, pid_t tid, const char *wanted)
 	assert_non_null(th);
 	th->target = &t;
 	th->tid = tid;
-	th->gp.rax = tid == 3 ? (uint64_t)-7 : 7;
+	th->mem.read = own_read;
+	th->gp.rax = tid == 4 ? (uintptr_t)&in_memory : tid == 3 ? (uint64_t)-7 : 7;
 	th->gp.rdx = tid == 3 ? UINT64_MAX : 3;
 	results_find(&th->mem, &at, &results);
 	assert_true(results.known);
@@ -133,6 +165,8 @@ static void structures(void **state)
 	gives(gives_pair, 1, "{x: 1.5, y: -2.5}");
 	gives(gives_mixed, 2, "{whole: 7, real: 0.5}");
 	gives(gives_extended, 1, "?");
+	gives(gives_packed, 4, "{c: -3, n: 70000}");
+	gives(gives_bits, 3, "{low: 1, sign: -1, high: 1099511627775}");
 }
 
 int main(void)
