@@ -100,11 +100,11 @@ def test_crash(made, programs, program):
 
 def test_crash_with_a_trap_to_come(made, programs):
     """It crashes with the trap of a step still queued for a thread whose registers it has put right."""
-    actor = made.add(Puppet(programs, pause_us=0))
+    actor = made.add(Puppet(programs, workers=16, pause_us=0))      # one of many is there sooner
     library = programs.lib("crash", ("-ldl",))
     seed = Seed()
     crashed = 0
-    for _ in range(times(6)):
+    for _ in range(times(4)):
         server = made.add(Stopgo(("--once", "--attach", "127.0.0.1:0", actor.pid), listens=False, preexec_fn=no_core,
                                  env={"LD_PRELOAD": library, "CRASH_TRAP": "1"}))
         server.wait_listening()
@@ -115,7 +115,7 @@ def test_crash_with_a_trap_to_come(made, programs):
             client.insert(actor.at["syscall"], condition(FALSE))    # only a step gets past it
             while time.monotonic() < end:
                 client.go_on(reply)
-                time.sleep(seed.random() * 0.0005)
+                time.sleep(seed.random() * 0.002)
                 reply = client.halt()
         except GONE:
             pass
