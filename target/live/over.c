@@ -348,7 +348,8 @@ bool over_start(struct task *task, int signo)
 	task->how.signo = 0;
 	if (plan && !signal_first && !in_place_will_do(p, plan) && slot_start(task, plan, gp))
 		return true;
-	if (task->has_pending) /* while a page for the copy was made */
+	if (task->has_pending ||
+	    task->state != TASK_STOPPED) /* since a page for the copy was made */
 		return true;
 	return in_place_start(task, task->pass_pc);
 }
@@ -373,7 +374,7 @@ bool over_start_unwanted(struct task *task, int signo)
 	/* It would see what other breakpoints cover. */
 	bool looks = !plan || (plan->insn.is & INSN_READS && !(plan->insn.is & INSN_STACK));
 	return !looks && !in_place_will_do(p, plan) &&
-	       (slot_start(task, plan, gp) || task->has_pending);
+	       (slot_start(task, plan, gp) || task->has_pending || task->state != TASK_STOPPED);
 }
 
 /* --- ending --- */
@@ -461,7 +462,11 @@ static bool slot_news(struct task *task, const struct news *news)
 		    !task->proc->live->stopping && pt_get_siginfo(task->tid, &si) == 0 &&
 		    si.si_code <= 0) {
 			task->pstop = PSTOP_SIGNAL;
-			task_defer_signal(task, news->value);
+			struct deferred_signal *ours = task_take_arrival(task);
+			if (ours)
+				task_put_arrival_back(task, ours);
+			else
+				task_defer_signal(task, news->value);
 			task_restart(task, 0);
 			return true;
 		}
