@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "target/live/task.h"
+#include "target/live/tick.h"
 
 static const uint8_t syscall_insn[] = { 0x0f, 0x05 };
 
@@ -40,6 +41,34 @@ static bool note_event_stop(struct task *task, int status)
 	return group;
 }
 
+/*
+ * What the task that we have just started stops with. -ESRCH: it ends, or another thread has made another program of the process, which
+ * is left for whoever collects; for an end of the first thread's there may be nothing yet: the others' are to be collected before.
+ */
+static int await_own_stop(struct task *task, int *ret_status)
+{
+	siginfo_t what;
+	pid_t got;
+
+	while ((got = tick_look(task->tid, &what)) == 0) {
+		char state = proc_state(task->proc->base.pid, task->tid);
+		if (!state || state == 'Z' || state == 'X')
+			break;
+	}
+	if (got < 0 && got != -ECHILD)
+		return got;
+	if (got > 0 && what.si_code == CLD_TRAPPED && what.si_status >> 8 != PTRACE_EVENT_EXEC)
+		return waitpid(task->tid, ret_status, __WALL) < 0 ? -errno : 0;
+	return -ESRCH;
+}
+
+/* Its news is on the way: whatever it is started with would be lost, or meant for another program. */
+static void leave_to_collector(struct task *task)
+{
+	task->gp_valid = task->gp_dirty = false;
+	task_set_state(task, TASK_STUCK);
+}
+
 int task_leave_kernel(struct task *task)
 {
 	pid_t tid = task->tid;
@@ -51,12 +80,12 @@ int task_leave_kernel(struct task *task)
 		r = pt_interrupt(tid);
 	if (r == 0)
 		r = pt_cont(tid, 0);
+	if (r == 0)
+		r = await_own_stop(task, &status);
+	if (r == -ESRCH)
+		leave_to_collector(task);
 	if (r < 0)
 		return r;
-	while (waitpid(tid, &status, __WALL) < 0) {
-		if (errno != EINTR)
-			return -errno;
-	}
 	task->gp_valid = false;
 	if (status >> 16 != PTRACE_EVENT_STOP) {
 		live_news(task->proc->live, tid, status);
@@ -115,18 +144,9 @@ static int step_once(struct task *task, struct user_regs_struct *gp)
 			return r;
 		stop = 0;
 		task->fresh = true;
-		/* Its end, if that is what comes, is left for whoever collects. */
-		siginfo_t what = { 0 };
-		while (waitid(P_PID, (id_t)task->tid, &what,
-			      WEXITED | WSTOPPED | WNOWAIT | __WALL) < 0) {
-			if (errno != EINTR)
-				return -errno;
-		}
-		if (what.si_code == CLD_EXITED || what.si_code == CLD_KILLED ||
-		    what.si_code == CLD_DUMPED)
-			return -ESRCH;
-		if (waitpid(task->tid, &status, __WALL) < 0)
-			return -errno;
+		r = await_own_stop(task, &status);
+		if (r < 0)
+			return r;
 		task->fresh = true;
 		r = pt_get_gp(task->tid, gp);
 		if (r < 0)
@@ -217,6 +237,7 @@ static int inject_in(struct task *task, long number, const uint64_t args[6], uin
 		r = step_once(task, &gp);
 	if (r == -ESRCH) {
 		task->away = NULL;
+		leave_to_collector(task);
 		return r;
 	}
 	(void)pt_set_gp(task->tid, &saved);

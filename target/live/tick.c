@@ -29,7 +29,7 @@ static void set(long period_ns)
 }
 
 /*
- * SA_RESTART: whatever was interrupted is about to be called again, which is right for all calls but one. That one is made to return:
+ * SA_RESTART: whatever was interrupted is about to be called again, which is right for all calls but ours. That one is made to return:
  * its instruction is skipped, and its result is what it had been without SA_RESTART.
  */
 static void end_wait(ucontext_t *at)
@@ -37,7 +37,8 @@ static void end_wait(ucontext_t *at)
 	static const unsigned char insn[] = { 0x0f, 0x05 }; /* syscall */
 	greg_t *regs = at->uc_mcontext.gregs;
 
-	if (regs[REG_RAX] != SYS_wait4 || memcmp((const void *)regs[REG_RIP], insn, sizeof(insn)))
+	if ((regs[REG_RAX] != SYS_wait4 && regs[REG_RAX] != SYS_waitid) ||
+	    memcmp((const void *)regs[REG_RIP], insn, sizeof(insn)))
 		return;
 	regs[REG_RIP] += (greg_t)sizeof(insn);
 	regs[REG_RAX] = -EINTR;
@@ -75,10 +76,28 @@ static void create(void)
 		sigaction(SIGRTMIN, &sa, NULL) == 0 && sigprocmask(SIG_UNBLOCK, &own, NULL) == 0;
 }
 
-/* Without a timer to be had: look, and sleep. */
-static pid_t wait_slowly(pid_t tid, int *ret_status)
+static pid_t take(pid_t tid, int *ret_status, int flags)
 {
-	pid_t got = waitpid(tid, ret_status, __WALL | WNOHANG);
+	return waitpid(tid, ret_status, __WALL | flags);
+}
+
+static pid_t look(pid_t tid, siginfo_t *ret, int flags)
+{
+	*ret = (siginfo_t){ 0 };
+	int r = waitid(P_PID, (id_t)tid, ret, WEXITED | WSTOPPED | WNOWAIT | __WALL | flags);
+	return r < 0 ? r : ret->si_pid;
+}
+
+/* ret_status or, when that is to stay, ret. */
+static pid_t wait_with(pid_t tid, int *ret_status, siginfo_t *ret, int flags)
+{
+	return ret_status ? take(tid, ret_status, flags) : look(tid, ret, flags);
+}
+
+/* Without a timer to be had: look, and sleep. */
+static pid_t wait_slowly(pid_t tid, int *ret_status, siginfo_t *ret)
+{
+	pid_t got = wait_with(tid, ret_status, ret, WNOHANG);
 	if (got < 0)
 		return errno == EINTR ? 0 : -errno;
 	if (got == 0) {
@@ -88,23 +107,33 @@ static pid_t wait_slowly(pid_t tid, int *ret_status)
 	return got;
 }
 
-pid_t tick_wait(pid_t tid, int *ret_status)
+static pid_t wait_a_tick(pid_t tid, int *ret_status, siginfo_t *ret)
 {
 	if (!tick.tried)
 		create();
 	if (!tick.have)
-		return wait_slowly(tid, ret_status);
+		return wait_slowly(tid, ret_status, ret);
 	/* Any number of ticks may come before we wait: the timer must not stop then. */
 	tick.waiting = 1;
 	if (!tick.runs) {
 		tick.runs = 1;
 		set(TICK_NS);
 	}
-	pid_t got = waitpid(tid, ret_status, __WALL);
+	pid_t got = wait_with(tid, ret_status, ret, 0);
 	int failed = errno;
 	tick.needed = 1;
 	tick.waiting = 0;
 	return got >= 0 ? got : failed == EINTR ? 0 : -failed;
+}
+
+pid_t tick_wait(pid_t tid, int *ret_status)
+{
+	return wait_a_tick(tid, ret_status, NULL);
+}
+
+pid_t tick_look(pid_t tid, siginfo_t *ret)
+{
+	return wait_a_tick(tid, NULL, ret);
 }
 
 unsigned tick_count(void)

@@ -9,10 +9,14 @@
 #ifndef STOPGO_TARGET_LIVE_TICK_H
 #define STOPGO_TARGET_LIVE_TICK_H
 
+#include <signal.h>
 #include <sys/types.h>
 
 /* The task and its status, or 0 when a tick has passed first, or -errno (-ECHILD: no such task is ours). tid -1: any task. */
 pid_t tick_wait(pid_t tid, int *ret_status);
+
+/* The same, but its news is only looked at and stays to be waited for. */
+pid_t tick_look(pid_t tid, siginfo_t *ret);
 
 /* Ticks so far. Counts on only while somebody waits. */
 unsigned tick_count(void);

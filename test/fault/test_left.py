@@ -3,6 +3,7 @@ import os
 import pathlib
 import re
 import signal
+import time
 
 import pytest
 
@@ -79,6 +80,28 @@ def test_children_of_what_has_ended(made, programs, serve):
         reply = client.stop_reply()
         assert reply[:3] == b"W00", reply
     wait.until(lambda: not traced_by(server), "everybody to be let go", LIMIT)
+
+
+def test_killed_in_the_middle_of_a_call(made, programs, serve):
+    """A process is killed while its first thread makes a system call for us: no status comes of that one before the others' are read."""
+    seed = Seed()
+    server, client = begin_multi(made, serve)
+    for _ in range(times(40)):
+        run(client, programs.c("parked"), 3)
+        [pid] = traced_by(server)
+        client.go()
+        wait.until(lambda: len(process.tasks(pid)) == 4, "its threads", LIMIT)
+        client.halt()
+        calls = 20
+        for _ in range(calls):
+            client.send("_M1000,rw")
+        time.sleep(seed.random() * 0.002)
+        os.kill(pid, signal.SIGKILL)
+        for _ in range(calls):
+            client.receive(LIMIT)
+        client.go()
+        reply = client.stop_reply()
+        assert reply[:3] == b"X09", reply
 
 
 def test_trap_that_was_sent(made, programs, serve):
