@@ -91,7 +91,7 @@ int task_leave_kernel(struct task *task)
 		live_news(task->proc->live, tid, status);
 		return -EBUSY;
 	}
-	task->in_kernel = false;
+	task->in_kernel = task->at_exec = false;
 	task->pstop = note_event_stop(task, status) ? PSTOP_GROUP : PSTOP_EVENT;
 	return 0;
 }

@@ -22,6 +22,30 @@ def test_next_step_finish(at_main, programs):
     gdb.kill()
 
 
+def following(gdb):
+    """The address behind the instruction that is next."""
+    return int(gdb.cli("x/2i $pc").splitlines()[-1].split()[0].rstrip(":"), 16)
+
+
+def test_the_first_step_of_a_program_is_one_instruction(session, programs):
+    gdb, _ = session(programs.c("basic"))
+    behind = following(gdb)
+    gdb.step("stepi")
+    assert gdb.value("$pc") == behind
+    gdb.kill()
+
+
+def test_the_first_step_after_an_exec_is_one_instruction(at_main, programs):
+    gdb, _ = at_main(programs.c("forks"), "exec", programs.c("basic"))
+    gdb.cli("catch exec")
+    gdb.cont()
+    gdb.expect_stop("exec")
+    behind = following(gdb)
+    gdb.step("stepi")
+    assert gdb.value("$pc") == behind
+    gdb.kill()
+
+
 def test_next_over_a_breakpoint_inside(at_main, programs):
     gdb, _ = at_main(programs.c("basic"))
     gdb.step("next")
