@@ -47,12 +47,16 @@ static bool note_event_stop(struct task *task, int status)
  */
 static int await_own_stop(struct task *task, int *ret_status)
 {
+	enum { PATIENCE_MS = 2000 };
 	siginfo_t what;
 	pid_t got;
 
-	while ((got = tick_look(task->tid, &what)) == 0) {
+	for (unsigned began = tick_count(); (got = tick_look(task->tid, &what)) == 0;) {
 		char state = proc_state(task->proc->base.pid, task->tid);
-		if (!state || state == 'Z' || state == 'X')
+		if (state == 'Z' || state == 'X')
+			break;
+		/* With no descriptor left nothing is said of it, be it there or not. */
+		if (!state && tick_count() - began > PATIENCE_MS)
 			break;
 	}
 	if (got < 0 && got != -ECHILD)
@@ -167,6 +171,21 @@ static int step_once(struct task *task, struct user_regs_struct *gp)
 	return -EAGAIN;
 }
 
+/* A SIGTRAP that comes where it is blocked costs the program its handler: the kernel puts the default action in its place. */
+static int step_unblocked(struct task *task, struct user_regs_struct *gp)
+{
+	const uint64_t trap = UINT64_C(1) << (SIGTRAP - 1);
+	uint64_t mask;
+	bool blocked = pt_get_sigmask(task->tid, &mask) == 0 && mask & trap;
+
+	if (blocked)
+		(void)pt_set_sigmask(task->tid, mask & ~trap);
+	int r = step_once(task, gp);
+	if (blocked)
+		(void)pt_set_sigmask(task->tid, mask);
+	return r;
+}
+
 /* Where the bytes of a syscall instruction lie in memory that may be executed. */
 static uint64_t scan_region(struct proc *p, const struct mem_region *region)
 {
@@ -234,7 +253,7 @@ static int inject_in(struct task *task, long number, const uint64_t args[6], uin
 	task->away = &saved;
 	r = pt_set_gp(task->tid, &gp);
 	if (r == 0)
-		r = step_once(task, &gp);
+		r = step_unblocked(task, &gp);
 	if (r == -ESRCH) {
 		task->away = NULL;
 		leave_to_collector(task);

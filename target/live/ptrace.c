@@ -141,6 +141,16 @@ bool pt_some_signal_queued(pid_t tid)
 	return any_in(tid, 0, is_any, 0) || any_in(tid, PTRACE_PEEKSIGINFO_SHARED, is_any, 0);
 }
 
+int pt_get_sigmask(pid_t tid, uint64_t *ret)
+{
+	return request(PTRACE_GETSIGMASK, tid, sizeof(*ret), (uintptr_t)ret);
+}
+
+int pt_set_sigmask(pid_t tid, uint64_t mask)
+{
+	return request(PTRACE_SETSIGMASK, tid, sizeof(mask), (uintptr_t)&mask);
+}
+
 int pt_set_siginfo(pid_t tid, const siginfo_t *si)
 {
 	return request(PTRACE_SETSIGINFO, tid, 0, (uintptr_t)si);

@@ -41,6 +41,9 @@ bool pt_fault_queued(pid_t tid);
 bool pt_signal_queued(pid_t tid, int signo);
 /* ... or any signal that was sent to the task or to its process; it may be one that is blocked. */
 bool pt_some_signal_queued(pid_t tid);
+/* The signals it blocks, bit N - 1 for signal N. */
+int pt_get_sigmask(pid_t tid, uint64_t *ret);
+int pt_set_sigmask(pid_t tid, uint64_t mask);
 int pt_set_siginfo(pid_t tid, const siginfo_t *si);
 int pt_get_gp(pid_t tid, struct user_regs_struct *ret);
 int pt_set_gp(pid_t tid, const struct user_regs_struct *gp);

@@ -74,6 +74,24 @@ static void spin(void)
 		marked(1);
 }
 
+/* Blocks SIGTRAP until it is told to go on, and then sends it to itself. */
+static void block_traps(void)
+{
+	sigset_t trap;
+
+	signal(SIGTRAP, on_signal);
+	sigemptyset(&trap);
+	sigaddset(&trap, SIGTRAP);
+	sigprocmask(SIG_BLOCK, &trap, NULL);
+	shared->threads_up = 1;
+	while (!shared->stop)
+		;
+	sigprocmask(SIG_UNBLOCK, &trap, NULL);
+	raise(SIGTRAP);
+	if (shared->signals != 1)
+		_exit(1);
+}
+
 static void spin_threads(void)
 {
 	pthread_t threads[8];
@@ -653,6 +671,20 @@ static void threads_that_come_and_go(void **state _unused_)
 	end(t, pid);
 }
 
+/* A system call made in a program that blocks SIGTRAP leaves it its handler. */
+static void a_call_where_traps_are_blocked(void **state _unused_)
+{
+	pid_t pid = child_of(block_traps);
+	uint64_t block;
+
+	wait_up(1);
+	struct target *t = attach(pid);
+	tr->ops->stop_all(tr);
+	assert_int_equal(t->ops->alloc->alloc(t, 4096, PROT_READ, &block), 0);
+	assert_int_equal(t->ops->alloc->free(t, block), 0);
+	end(t, pid);
+}
+
 static void launches_steps_and_sees_the_end(void **state _unused_)
 {
 	char *argv[] = { "/bin/sh", "-c", "exit 3", NULL };
@@ -743,6 +775,7 @@ int main(void)
 		cmocka_unit_test(internal_points_stand_beside_the_clients),
 		cmocka_unit_test(a_step_can_hold_signals),
 		cmocka_unit_test(a_hold_ends),
+		cmocka_unit_test(a_call_where_traps_are_blocked),
 		cmocka_unit_test(a_watchpoint_stops_every_thread_that_writes),
 		cmocka_unit_test(signals_arrive_as_asked),
 		cmocka_unit_test(a_fault_under_a_false_condition_reaches_its_handler),
