@@ -138,8 +138,7 @@ static bool emulate(struct task *task, const struct over_plan *plan, struct user
 {
 	struct insn_mem mem = { .read = emu_read, .write = emu_write, .ctx = task->proc->space };
 
-	if (!may_emulate(task, plan) || signal_comes_first(task) ||
-	    insn_emulate(&plan->insn, gp, &mem) != 1)
+	if (!may_emulate(task, plan) || insn_emulate(&plan->insn, gp, &mem) != 1)
 		return false;
 	task_gp_changed(task);
 	task->pass_valid = false;
