@@ -4,6 +4,7 @@
  * live_news() is fed every wait status, in whatever order they come. It changes the task's state and then either makes an event
  * of it (live_event) or lets the task go on (task_go); the latter stops nobody else. While live->stopping nothing is restarted.
  */
+#include <errno.h>
 #include <sys/wait.h>
 
 #include "base/log.h"
@@ -236,7 +237,11 @@ void live_hear(struct live *live, pid_t tid, int status)
 	struct news news = { NEWS_INT3, SIGTRAP };
 
 	if (!wait_needs_siginfo(status) || !is_int3_of_ours(task)) {
-		if (wait_needs_siginfo(status) && pt_get_siginfo(tid, &si) == 0)
+		int r = wait_needs_siginfo(status) ? pt_get_siginfo(tid, &si) : -ENODATA;
+		/* Killed since it stopped: nobody can say why it did, and its end is on the way. */
+		if (task && r == -ESRCH)
+			return;
+		if (r == 0)
 			have = &si;
 		news = wait_classify(status, have);
 	}

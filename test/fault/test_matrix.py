@@ -218,7 +218,10 @@ class Case:
                 self.reply = stop
             elif stop[:1] == b"T":
                 number = signal_of(stop)
-                self.client.ask(f"vCont;C{number}:{thread_of(stop)}" if number else f"vCont;c:{thread_of(stop)}")
+                self.client.notices = []
+                self.client.ask_past_notices(f"vCont;C{number}:{thread_of(stop)}" if number else f"vCont;c:{thread_of(stop)}")
+                for notice in self.client.notices:      # the end may come before the answer
+                    self.take_notice(notice)
 
     def follow(self):
         """Until the event has shown what it does."""
