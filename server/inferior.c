@@ -28,6 +28,8 @@ void inferiors_fini(struct inferiors *all)
 {
 	while (all->first)
 		inferiors_remove(all->first);
+	while (all->alone)
+		inferiors_remove(all->alone);
 	tracepoints_free(all->trace);
 	all->pty = stdio_pty_free(all->pty);
 	launching_fini(&all->launching);
@@ -120,6 +122,24 @@ static bool lasting(struct target *t, uint64_t *ret_start, uint64_t *ret_end)
 	return at > begin;
 }
 
+/* In order of arrival: the first is the one to begin with. */
+static void append(struct inferior **list, struct inferior *inf)
+{
+	while (*list)
+		list = &(*list)->next;
+	*list = inf;
+	inf->next = NULL;
+}
+
+static void take_off(struct inferior *inf)
+{
+	struct inferior **at = inf->target->alone ? &inf->all->alone : &inf->all->first;
+
+	while (*at != inf)
+		at = &(*at)->next;
+	*at = inf->next;
+}
+
 struct inferior *inferiors_add(struct inferiors *all, struct target *t)
 {
 	struct inferior *inf = calloc(1, sizeof(*inf));
@@ -139,11 +159,7 @@ struct inferior *inferiors_add(struct inferiors *all, struct target *t)
 	t->refuses_patch = refuses_patch;
 	t->lasting = lasting;
 
-	/* In order of arrival: the first is the one to begin with. */
-	struct inferior **at = &all->first;
-	while (*at)
-		at = &(*at)->next;
-	*at = inf;
+	append(&all->first, inf);
 	all->count++;
 	return inf;
 }
@@ -151,11 +167,8 @@ struct inferior *inferiors_add(struct inferiors *all, struct target *t)
 void inferiors_remove(struct inferior *inf)
 {
 	struct inferiors *all = inf->all;
-	struct inferior **at = &all->first;
 
-	while (*at != inf)
-		at = &(*at)->next;
-	*at = inf->next;
+	take_off(inf);
 	all->count--;
 	if (all->last.target == inf->target)
 		all->last = (struct target_event){ 0 };
@@ -177,20 +190,27 @@ struct inferior *inferior_of(const struct target *t)
 	return t->user;
 }
 
+static void forget_client_of(struct inferior *inf)
+{
+	const struct target_ops *ops = inf->target->ops;
+
+	if (ops->points)
+		ops->points->remove_all(inf->target);
+	gsteps_forget(&inf->steps);
+	gwatch_forget(&inf->watches);
+	bpoints_forget(&inf->points);
+	catching_forget(inf);
+	inf->note_count = 0;
+}
+
 void inferiors_forget_client(struct inferiors *all, struct tracer *tr)
 {
 	sigset_t none;
 
-	for (struct inferior *inf = all->first; inf; inf = inf->next) {
-		const struct target_ops *ops = inf->target->ops;
-		if (ops->points)
-			ops->points->remove_all(inf->target);
-		gsteps_forget(&inf->steps);
-		gwatch_forget(&inf->watches);
-		bpoints_forget(&inf->points);
-		catching_forget(inf);
-		inf->note_count = 0;
-	}
+	while (all->alone)
+		inferiors_take_back(all, all->alone->pid);
+	for (struct inferior *inf = all->first; inf; inf = inf->next)
+		forget_client_of(inf);
 	tracepoints_client_gone(all);
 	if (!tr)
 		return;
@@ -210,22 +230,54 @@ static void run_on(struct target *t, pid_t tid)
 	run->resume(t, tid, &how);
 }
 
+static void run_all_of(struct inferior *inf)
+{
+	struct target *t = inf->target;
+	pid_t tid = 0;
+
+	inf->fresh = false;
+	if (inf->all->last.target == t)
+		inf->all->last = (struct target_event){ 0 };
+	threadview_resumed(inf->view);
+	while (t->ops->next_thread(t, tid, &tid) == 0 && tid)
+		run_on(t, tid);
+}
+
 void inferiors_run_on(struct inferiors *all, struct tracer *tr, bool launched_too)
 {
 	for (struct inferior *inf = all->first; inf; inf = inf->next) {
-		struct target *t = inf->target;
-		pid_t tid = 0;
-
-		if (!t->ops->run || (!launched_too && t->ops->run->launched(t)))
-			continue;
-		inf->fresh = false;
-		if (all->last.target == t)
-			all->last = (struct target_event){ 0 };
-		threadview_resumed(inf->view);
-		while (t->ops->next_thread(t, tid, &tid) == 0 && tid)
-			run_on(t, tid);
+		const struct target_run_ops *run = inf->target->ops->run;
+		if (run && (launched_too || !run->launched(inf->target)))
+			run_all_of(inf);
 	}
 	tr->ops->commit(tr, false);
+}
+
+void inferiors_leave_alone(struct inferior *inf)
+{
+	struct target *t = inf->target;
+
+	take_off(inf);
+	append(&inf->all->alone, inf);
+	t->alone = true;
+	forget_client_of(inf);
+	tracepoints_client_gone(inf->all);
+	run_all_of(inf);
+	t->tracer->ops->commit(t->tracer, false);
+}
+
+struct inferior *inferiors_take_back(struct inferiors *all, int64_t pid)
+{
+	struct inferior *inf = all->alone;
+
+	while (inf && inf->pid != pid)
+		inf = inf->next;
+	if (!inf)
+		return NULL;
+	take_off(inf);
+	inf->target->alone = false;
+	append(&all->first, inf);
+	return inf;
 }
 
 pid_t inferiors_unattended(struct inferiors *all, const struct target_event *ev)

@@ -64,7 +64,8 @@ struct inferior {
 struct inferiors {
 	struct view_policy policy; /* what the client sees as threads */
 	struct inferior *first;
-	size_t count;
+	struct inferior *alone; /* run on without the client, who has let go of them: nobody is told of what happens to them */
+	size_t count; /* of both */
 	pid_t begun; /* the one that was started or attached last; 0: there was none */
 	struct target_event last; /* reported last; target NULL: none, or its process is gone */
 	int64_t last_id; /* of the thread it was reported of; 0: whatever its OS thread is now */
@@ -97,6 +98,13 @@ void inferiors_forget_client(struct inferiors *all, struct tracer *tr);
  */
 void inferiors_run_on(struct inferiors *all, struct tracer *tr, bool launched_too);
 pid_t inferiors_unattended(struct inferiors *all, const struct target_event *ev);
+
+/*
+ * The client lets go of one that is to be traced on: it runs at once, and the client sees nothing of it any more. It is the client's again
+ * by take_back(), which stops nobody (NULL: none is alone by this number), or the next one's when this one is forgotten.
+ */
+void inferiors_leave_alone(struct inferior *inf);
+struct inferior *inferiors_take_back(struct inferiors *all, int64_t pid);
 
 /* The note of a thread; inferior_note_make() makes an empty one, NULL without memory. Valid until the next one is made or dropped. */
 struct thread_note *inferior_note(struct inferior *inf, pid_t tid);

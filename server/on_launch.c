@@ -442,12 +442,17 @@ void launch_attach(struct session *s, pid_t pid)
 		session_error_text(s, 1, "process %d is being debugged already", (int)pid);
 		return;
 	}
-	int r = server_attach(s->server, pid, &t, &err);
-	if (r < 0) {
-		session_error_from(s, 1, &err);
-		return;
+	struct inferior *inf = inferiors_take_back(s->inferiors, pid);
+	if (!inf) {
+		if (server_attach(s->server, pid, &t, &err) < 0) {
+			session_error_from(s, 1, &err);
+			return;
+		}
+		inf = take_over(s, t);
+	} else {
+		t = inf->target;
+		s->inferiors->begun = inf->pid;
 	}
-	struct inferior *inf = take_over(s, t);
 	if (!inf) {
 		session_error(s, ENOMEM);
 	} else if (s->non_stop) {
@@ -476,7 +481,7 @@ void on_attach(struct session *s, struct args *a)
 
 /*
  * "D", "D;pid", lldb's "D1;pid": detach and leave it stopped. With no process named lldb means all there are. A trace experiment that goes
- * on without its client keeps the process, which runs on when the connection is closed.
+ * on without its client keeps the process, which runs on although the client may stay.
  */
 void on_detach(struct session *s, struct args *a)
 {
@@ -495,9 +500,10 @@ void on_detach(struct session *s, struct args *a)
 			args_fail(a);
 		return;
 	}
-	if (tracepoints_outlives_client(inf)) {
+	if (tracepoints_outlives_client(inf) && s->tracer->ops->next_alone) {
 		say("Disconnected tracing in effect, leaving stopgo attached to the process");
-		s->left_running = true;
+		session_forget_inferior(s, inf);
+		inferiors_leave_alone(inf);
 		reply_ok(&s->reply);
 		return;
 	}

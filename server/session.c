@@ -97,8 +97,6 @@ bool session_is_running(const struct session *s)
 {
 	struct view_thread about;
 
-	if (s->left_running)
-		return true;
 	if (!s->non_stop)
 		return s->running;
 	for (struct inferior *inf = s->inferiors->first; inf; inf = inf->next) {
@@ -155,6 +153,8 @@ void session_events(struct session *s)
 	if (!s->tracer || !s->settled)
 		return;
 	while ((s->running || s->non_stop) && s->tracer->ops->next_event(s->tracer, &ev) == 1)
+		stops_event(s, &ev);
+	while (s->inferiors->alone && s->tracer->ops->next_alone(s->tracer, &ev) == 1)
 		stops_event(s, &ev);
 	tracepoints_settle(s->inferiors->trace);
 }
@@ -316,7 +316,7 @@ bool session_usage(struct session *s, const char *usage)
 
 /* --- processes --- */
 
-void session_drop_inferior(struct session *s, struct inferior *inf)
+void session_forget_inferior(struct session *s, const struct inferior *inf)
 {
 	if (s->general.pid == inf->pid)
 		s->general = (struct threadid){ 0 };
@@ -326,6 +326,11 @@ void session_drop_inferior(struct session *s, struct inferior *inf)
 	/* As gdbserver's SIGINT it goes with the process, and does not wait for the next one that is started. */
 	s->interrupt_early = false;
 	stopqueue_forget(s, inf->pid);
+}
+
+void session_drop_inferior(struct session *s, struct inferior *inf)
+{
+	session_forget_inferior(s, inf);
 	inferiors_remove(inf);
 	server_inferior_gone(s->server);
 }

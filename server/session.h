@@ -68,7 +68,6 @@ struct session {
 	bool error_strings; /* QEnableErrorStrings */
 	bool thread_suffix; /* QThreadSuffixSupported */
 	bool resumed;       /* the client has let something run */
-	bool left_running;  /* it has detached from a process that is to be traced on: it runs when the connection is closed */
 	enum session_on_loss on_loss;
 	sigset_t pass;            /* QPassSignals */
 	bool signals_of_go;       /* the tracer has been told of Go's own signals */
@@ -173,6 +172,8 @@ void session_tell_kept(struct session *s);
 /* What a monitor command takes, as an error. Returns true: the command was known. */
 bool session_usage(struct session *s, const char *usage);
 
+/* What the client has chosen and was about to hear of it. */
+void session_forget_inferior(struct session *s, const struct inferior *inf);
 /* The process is no more: forgets it everywhere and tells the server. */
 void session_drop_inferior(struct session *s, struct inferior *inf);
 

@@ -3,6 +3,7 @@
 #include "server/conn.h"
 #include "server/gofiles.h"
 #include "server/gview.h"
+#include "server/server.h"
 #include "server/stdio_pty.h"
 #include "server/stopqueue.h"
 
@@ -347,12 +348,27 @@ static bool is_attended_to(const struct stop *stop)
 	return stop->unasked && !stop->internal && !stop->number;
 }
 
+/* Of one that was let go of to be traced on. */
+static void tell_nobody(struct session *s, const struct target_event *ev)
+{
+	if (ev->stop.kind == STOP_FORK || ev->stop.kind == STOP_VFORK)
+		let_child_go(s->tracer, ev->stop.child_pid);
+	if (ev->stop.kind == STOP_CLONE)
+		resume_plain(ev->target, ev->stop.child_tid);
+	if (inferiors_unattended(s->inferiors, ev))
+		server_inferior_gone(s->server);
+}
+
 void stops_event(struct session *s, const struct target_event *happened)
 {
 	struct inferior *inf = inferior_of(happened->target);
 	struct target_event mine = *happened, *ev = &mine;
 	int64_t id = 0;
 
+	if (ev->target->alone) {
+		tell_nobody(s, ev);
+		return;
+	}
 	if (!inf)
 		inf = inferiors_add(s->inferiors, ev->target);
 	if (!inf)

@@ -222,6 +222,7 @@ struct target {
 	struct tracer           *tracer;  /* NULL: a core */
 	pid_t                    pid;
 	void                    *user;    /* the caller's; NULL at birth */
+	bool                     alone;   /* the caller's: stop_all() passes it by, and its threads count for no STOP_NO_RESUMED */
 	/* Asked before a condition is compiled into the program at addr, where it writes up to 400 bytes below the stack pointer: a
 	 * phrase why not, or NULL. Itself NULL: nothing speaks against it. */
 	const char              *(*refuses_patch)(struct target *t, uint64_t addr);
@@ -264,6 +265,8 @@ struct tracer_ops {
 	int  (*fd)(struct tracer *tr);
 	void (*collect)(struct tracer *tr);
 	int  (*next_event)(struct tracer *tr, struct target_event *ret);
+	/* The same of targets that are alone, while the others stand still. NULL: none can be. */
+	int  (*next_alone)(struct tracer *tr, struct target_event *ret);
 	/*
 	 * The same for what stopped threads hold of their own (signals, traps, steps) though nobody let them run since: 1 and it counts
 	 * as told, or 0. For clients that want to hear of every thread at a stop.

@@ -63,7 +63,7 @@ static size_t take(struct live *live, pid_t tid, int status, bool everybodys)
 	live_start_put_off(live);
 	if (live->release_due) {
 		live->release_due = false;
-		live_release(live, false);
+		live_release(live, RELEASE_ALL);
 	}
 	return n;
 }

@@ -164,7 +164,7 @@ int live_detach(struct target *t, bool stop)
 	while (p->count)
 		task_remove(p->tasks[p->count - 1]);
 	p->gone = true;
-	live_release(live, false);
+	live_release(live, RELEASE_ALL);
 	return 0;
 }
 
@@ -197,6 +197,6 @@ int live_kill(struct target *t)
 			nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
 	}
 	live_forget_told(live, p);
-	live_release(live, false);
+	live_release(live, RELEASE_ALL);
 	return p->gone ? 0 : -ETIMEDOUT;
 }

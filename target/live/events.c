@@ -81,23 +81,29 @@ void live_forget_told(struct live *live, struct proc *p)
 		;
 }
 
-static size_t choose(struct live *live)
+/* SIZE_MAX: there is none. */
+static size_t choose(struct live *live, bool alone)
 {
 	for (size_t i = 0; i < live->queue_len; i++) {
 		const struct task *task = live->queue[i];
-		if (task->how.action != RESUME_CONT && task->pending.kind == STOP_STEP)
+		if (task->how.action != RESUME_CONT && task->pending.kind == STOP_STEP && !alone)
 			return i;
 	}
 	/* Any of them, so that a busy breakpoint does not starve the other threads. */
-	return (size_t)rand_r(&live->seed) % live->queue_len;
+	size_t first = live->queue_len ? (size_t)rand_r(&live->seed) % live->queue_len : 0;
+	for (size_t i = 0; i < live->queue_len; i++) {
+		size_t at = (first + i) % live->queue_len;
+		if (!alone || live->queue[at]->proc->base.alone)
+			return at;
+	}
+	return SIZE_MAX;
 }
 
-int live_next_event(struct tracer *tr, struct target_event *ret)
+static bool take_queued(struct live *live, bool alone, struct target_event *ret)
 {
-	struct live *live = live_of(tr);
+	size_t at;
 
-	while (live->queue_len) {
-		size_t at = choose(live);
+	while ((at = choose(live, alone)) != SIZE_MAX) {
 		struct task *task = live->queue[at];
 		memmove(live->queue + at, live->queue + at + 1,
 			(live->queue_len - at - 1) * sizeof(*live->queue));
@@ -113,13 +119,34 @@ int live_next_event(struct tracer *tr, struct target_event *ret)
 		task_set_resumed(task, false);
 		task->told = task->pending;
 		*ret = (struct target_event){ &task->proc->base, task->tid, task->pending };
-		return 1;
+		return true;
 	}
+	return false;
+}
+
+int live_next_alone(struct tracer *tr, struct target_event *ret)
+{
+	struct live *live = live_of(tr);
+	bool got = take_queued(live, true, ret);
+
+	for (struct proc *p = live->procs; p && !got; p = p->next)
+		got = p->base.alone && live_take_told(live, p, ret);
+	if (!got && live_expects_news(live))
+		live_listen(live);
+	return got;
+}
+
+int live_next_event(struct tracer *tr, struct target_event *ret)
+{
+	struct live *live = live_of(tr);
+
+	if (take_queued(live, false, ret))
+		return 1;
 	int r = live_take_told(live, NULL, ret);
 	if (!r && live->kept_back) {
 		/* What the others were kept back for is no longer true. */
 		live->kept_back = false;
-		live_release(live, false);
+		live_release(live, RELEASE_ALL);
 	}
 	if (!r && live_expects_news(live))
 		live_listen(live); /* the caller may go to sleep */

@@ -42,7 +42,7 @@ static void judge_late(struct task *task)
 
 static bool concerns(const struct proc *p, const struct proc *only)
 {
-	return !only || p == only || p->space == only->space;
+	return only ? p == only || p->space == only->space : !p->base.alone;
 }
 
 static void halt_interrupt(struct live *live, struct proc *only)

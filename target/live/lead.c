@@ -43,7 +43,7 @@ void lead_let_follow(struct live *live)
 	if (!live->lead.holding)
 		return;
 	lead_all_run(live);
-	live_release(live, false);
+	live_release(live, RELEASE_ALL);
 }
 
 void lead_has_stopped(struct live *live)

@@ -184,7 +184,7 @@ static void set_fast(struct tracer *tr, bool on)
 		bool held = patch_quieten(p);
 		patch_demote_all(p->space);
 		if (held)
-			live_release(live, false);
+			live_release(live, RELEASE_ALL);
 	}
 }
 
@@ -271,6 +271,7 @@ static const struct tracer_ops tracer_ops = {
 	.fd = tracer_fd,
 	.collect = live_collect,
 	.next_event = live_next_event,
+	.next_alone = live_next_alone,
 	.next_untold = live_next_untold,
 	.push_back = live_push_back,
 	.commit = live_commit,

@@ -103,7 +103,7 @@ static int write_under(struct target *t, uint64_t addr, const void *from, size_t
 		s = proc_of(t)->space; /* another, if it has become another program */
 		patch_disturbed(s, addr, len, NULL, "its code was written", true);
 		if (held)
-			live_release(proc_of(t)->live, false);
+			live_release(proc_of(t)->live, RELEASE_ALL);
 	}
 	if (!swpoints_touch(&s->sw, addr, len))
 		return space_write_raw(s, addr, from, len);

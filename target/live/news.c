@@ -276,6 +276,6 @@ void live_news(struct live *live, pid_t tid, int status)
 		patch_make_due(live);
 	if (live->release_due && !live->stopping) {
 		live->release_due = false;
-		live_release(live, false);
+		live_release(live, RELEASE_ALL);
 	}
 }

@@ -498,7 +498,7 @@ void over_finish(struct task *task)
 		return;
 	}
 	if (in_place_end(task))
-		live_release(task->proc->live, false);
+		live_release(task->proc->live, RELEASE_ALL);
 }
 
 void over_abort(struct task *task)

@@ -225,7 +225,7 @@ static void dregs_changed_now(struct proc *p)
 		live_halt(live, p);
 	dregs_changed(p);
 	if (running)
-		live_release(live, false);
+		live_release(live, RELEASE_ALL);
 }
 
 static bool dregs_has(const struct dregs *d, enum point_kind kind, uint64_t addr, uint64_t len)
@@ -292,7 +292,7 @@ static int insert(struct target *t, struct point *want, struct err *err)
 	if (want->kind != POINT_SW)
 		patch_demote_all(p->space); /* a stub's own accesses are not to hit */
 	if (held)
-		live_release(p->live, false);
+		live_release(p->live, RELEASE_ALL);
 	if (r == 0 && want->number)
 		pass_who_stands(p, want->addr);
 	if (want->kind == POINT_SW)
@@ -353,7 +353,7 @@ static int remove_point(struct target *t, const struct point *gone)
 		       : gone->internal ? !point->internal
 					: !point->wanted)) {
 		if (held)
-			live_release(p->live, false);
+			live_release(p->live, RELEASE_ALL);
 		return -ENOENT;
 	}
 	int r = check_still_in(p, point);
@@ -371,7 +371,7 @@ static int remove_point(struct target *t, const struct point *gone)
 	p->space->sw.changed = true;
 	if (held) {
 		space_sync(p->space);
-		live_release(p->live, false);
+		live_release(p->live, RELEASE_ALL);
 	}
 	/* While somebody runs in this memory the byte must go now. */
 	for (size_t i = 0; p->live->running && i < p->count; i++) {
@@ -411,7 +411,7 @@ static void remove_all(struct target *t)
 			task_clear_dregs(task);
 	}
 	if (held)
-		live_release(p->live, false);
+		live_release(p->live, RELEASE_ALL);
 }
 
 static int way(struct target *t, uint64_t addr, struct point_way *ret)

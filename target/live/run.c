@@ -34,13 +34,24 @@ static bool anybody_stands(const struct proc *p)
 	return false;
 }
 
+/* Those that are alone are nobody's. */
+static bool nobody_resumed(const struct live *live)
+{
+	size_t alone = 0;
+
+	for (const struct proc *p = live->procs; p && live->resumed_count; p = p->next)
+		for (size_t i = 0; p->base.alone && i < p->count; i++)
+			alone += p->tasks[i]->resumed;
+	return live->resumed_count == alone;
+}
+
 void live_check_no_resumed(struct live *live, struct proc *p, bool was_resumed)
 {
 	/* Only the leader is left, which exited long ago: the end of the process is about to be heard of. */
 	if (p->count == 1 && p->tasks[0]->state == TASK_ZOMBIE)
 		return;
-	if (was_resumed && live->events.no_resumed && !live->resumed_count && !live->stopping &&
-	    anybody_stands(p))
+	if (was_resumed && live->events.no_resumed && !p->base.alone && nobody_resumed(live) &&
+	    !live->stopping && anybody_stands(p))
 		live_tell(live, p, p->base.pid, (struct stop){ .kind = STOP_NO_RESUMED });
 }
 
@@ -315,7 +326,12 @@ void task_go(struct task *task)
 	}
 }
 
-void live_release(struct live *live, bool hidden_only)
+static bool is_released(const struct proc *p, enum release whom)
+{
+	return whom == RELEASE_ALL || (whom == RELEASE_HIDDEN ? p->hidden : p->base.alone);
+}
+
+void live_release(struct live *live, enum release whom)
 {
 	pid_t few[128], *tids = few;
 	_cleanup_free_ pid_t *many = NULL;
@@ -323,16 +339,16 @@ void live_release(struct live *live, bool hidden_only)
 
 	if (live->stopping)
 		return;
-	live->lead.holding &= hidden_only;
+	live->lead.holding &= whom != RELEASE_ALL;
 	for (struct proc *p = live->procs; p; p = p->next)
-		count += !hidden_only || p->hidden ? p->count : 0;
+		count += is_released(p, whom) ? p->count : 0;
 	if (!count)
 		return;
 	/* Starting one may remove others. */
 	if (count > ARRAY_SIZE(few))
 		tids = many = calloc(count, sizeof(*tids));
 	for (struct proc *p = live->procs; p && tids; p = p->next) {
-		for (size_t i = 0; (!hidden_only || p->hidden) && i < p->count; i++)
+		for (size_t i = 0; is_released(p, whom) && i < p->count; i++)
 			tids[len++] = p->tasks[i]->tid;
 	}
 	size_t first = len ? (size_t)rand_r(&live->seed) % len : 0;
@@ -519,15 +535,19 @@ void live_commit(struct tracer *tr, bool pending_first)
 	live->lead.holding = hold;
 	start_marked(live, start);
 	/* The event that kept the others back was nobody's business: now they run. */
-	live_release(live, hold || !(start && (live->kept_back || live->release_due)));
+	bool all = !hold && start && (live->kept_back || live->release_due);
+	live_release(live, all ? RELEASE_ALL : RELEASE_HIDDEN);
 	live->kept_back = !start;
 	if (live->attending)
 		live_attend(live);
 	live->attending = false;
 	/* When nobody stands either they have all been killed, and their end is about to be heard of. */
-	if (pending_first && !live->resumed_count && !live->queue_len && !live->told_len &&
-	    live->procs && anybody_stands(live->procs))
-		live_tell(live, live->procs, live->procs->base.pid,
+	struct proc *first_of_all = live->procs;
+	while (first_of_all && first_of_all->base.alone)
+		first_of_all = first_of_all->next;
+	if (pending_first && nobody_resumed(live) && !live->queue_len && !live->told_len &&
+	    first_of_all && anybody_stands(first_of_all))
+		live_tell(live, first_of_all, first_of_all->base.pid,
 			  (struct stop){ .kind = STOP_NO_RESUMED });
 }
 
@@ -553,6 +573,23 @@ void live_stop_target(struct tracer *tr, struct target *t)
 	}
 }
 
+/* Those that are alone run on, and what they have to tell stays to be told. */
+static void settle_all(struct live *live)
+{
+	size_t kept = 0;
+
+	for (struct proc *p = live->procs; p; p = p->next) {
+		for (size_t i = 0; !p->base.alone && i < p->count; i++) {
+			settle(p->tasks[i]);
+			p->tasks[i]->queued = false;
+		}
+	}
+	for (size_t i = 0; i < live->queue_len; i++)
+		if (live->queue[i]->queued)
+			live->queue[kept++] = live->queue[i];
+	live->queue_len = kept;
+}
+
 void live_stop_all(struct tracer *tr)
 {
 	struct live *live = live_of(tr);
@@ -568,14 +605,9 @@ void live_stop_all(struct tracer *tr)
 	if (!live->kept_back)
 		lead_all_stopped(live);
 
-	for (struct proc *p = live->procs; p; p = p->next) {
-		for (size_t i = 0; i < p->count; i++) {
-			settle(p->tasks[i]);
-			p->tasks[i]->queued = false;
-		}
-	}
-	live->queue_len = 0;
+	settle_all(live);
 	live->kept_back = false;
+	live_release(live, RELEASE_ALONE);
 }
 
 /* It runs, or waits for somebody's step in place, or to be told of, unless that turns out to be nobody's business. */

@@ -327,6 +327,7 @@ void live_event(struct task *task, struct stop stop);
 bool live_take_told(struct live *live, struct proc *p, struct target_event *ret);
 void live_forget_told(struct live *live, struct proc *p);
 int live_next_event(struct tracer *tr, struct target_event *ret);
+int live_next_alone(struct tracer *tr, struct target_event *ret);
 int live_next_untold(struct tracer *tr, struct target_event *ret);
 void live_push_back(struct tracer *tr, const struct target_event *ev);
 void live_queue(struct task *task);
@@ -460,7 +461,8 @@ void task_tell_step(struct task *task);
 void task_restart_step(struct task *task);
 void task_syscall_stop(struct task *task);
 /* Starts whoever is meant to run and stands still only because somebody was stepping in place, or was halted in passing. */
-void live_release(struct live *live, bool hidden_only);
+enum release { RELEASE_ALL, RELEASE_HIDDEN, RELEASE_ALONE };
+void live_release(struct live *live, enum release whom);
 /* The thread that was to stop, whichever it is, has ended: another one is asked. */
 void proc_interrupt_other(struct proc *p);
 /* The breakpoint at pc has been judged for this arrival: going on means stepping over it. */

@@ -1,6 +1,8 @@
 """Trace experiments: gdb's tracepoints, which collect while the program runs. Each session also with gdbserver, for comparison."""
+import os
 import re
 import shutil
+import signal
 
 import pytest
 
@@ -192,6 +194,10 @@ def trace_disconnected(gdb, script):
     return gdb.pid(), gdb.addr("&progress[0]")
 
 
+def assert_goes_on(pid, calls):
+    before = process.word(pid, calls)
+    wait.until(lambda: process.word(pid, calls) > before + 100, "calls of work()")
+
 
 def test_goes_on_without_its_client(launch, new_gdb, programs, script):
     """The client is gone, the program runs and is traced; the next one is told of everything."""
@@ -204,12 +210,9 @@ def test_goes_on_without_its_client(launch, new_gdb, programs, script):
     pid, calls = trace_disconnected(gdb, script)
     gdb.cont()
 
-    def goes_on():
-        before = process.word(pid, calls)
-        wait.until(lambda: process.word(pid, calls) > before + 100, "calls of work()")
-    goes_on()
+    assert_goes_on(pid, calls)
     gdb.vanish()
-    goes_on()
+    assert_goes_on(pid, calls)
 
     other = new_gdb(program)
     other.connect(server)
@@ -228,12 +231,80 @@ def test_detaching_leaves_it_traced(session, new_gdb, programs, script):
     program = programs.c("threads")
     gdb, server = session(program, "2", options=())
     pid, calls = trace_disconnected(gdb, script)
-    before = process.word(pid, calls)
     gdb.detach()
     server.err.find("Disconnected tracing in effect")
-    wait.until(lambda: process.word(pid, calls) > before + 100, "calls of work()")
+    assert_goes_on(pid, calls)
     other = new_gdb(program)
     other.connect(server)
+    other.cli("tstop")
+    assert tfind(other, "0") == 0 and other.value("call") >= 0
+    tfind(other, "none")
+    other.kill()
+
+
+@pytest.fixture
+def detached(serve, new_gdb, programs, script):
+    """A session of many programs, one of which it has let go of to be traced on: (gdb, its pid, where its calls are counted)."""
+    program = programs.c("threads")
+    server = serve("--multi", "127.0.0.1:0")
+    gdb = new_gdb(program)
+    gdb.connect(server, extended=True)
+    gdb.cli(f"set remote exec-file {program}")
+    gdb.cli("set args 2")
+    gdb.break_at("main")
+    gdb.resume("run")
+    gdb.expect_breakpoint_stop("main")
+    pid, calls = trace_disconnected(gdb, script)
+    gdb.detach()
+    return gdb, server, pid, calls
+
+
+@pytest.mark.stopgo_only("gdbserver 13 lists the process to the client that has let go of it")
+def test_detaching_leaves_it_traced_at_once(detached, new_gdb):
+    """Connected or not, standing or running another program: what was let go of runs on, is traced on, and dies as it would."""
+    gdb, server, pid, calls = detached
+    assert_goes_on(pid, calls)
+    gdb.resume("run")
+    gdb.expect_breakpoint_stop("main")
+    other = gdb.pid()
+    assert other != pid
+    for _ in range(6):
+        gdb.step()
+    gdb.run_to("all_ready")
+    assert_goes_on(pid, calls)
+    assert "Trace is running" in gdb.cli("tstatus")
+    os.kill(pid, signal.SIGTERM)
+    wait.until(lambda: not process.is_alive(pid), "the end of what was let go of")
+    assert "the process has ended" in gdb.cli("tstatus")
+    assert gdb.value("count") == 2
+    gdb.kill()
+
+
+@pytest.mark.stopgo_only("gdbserver 13 refuses to attach to it again")
+def test_what_is_traced_on_is_attached_again(detached, new_gdb):
+    gdb, server, pid, calls = detached
+    assert_goes_on(pid, calls)
+    gdb.attach(pid)
+    gdb.cli("tstop")
+    still = process.word(pid, calls)
+    assert tfind(gdb, "0") == 0 and gdb.value("call") >= 0
+    tfind(gdb, "none")
+    assert process.word(pid, calls) == still
+    gdb.run_to("work")
+    gdb.step()
+    gdb.kill()
+    wait.until(lambda: not process.is_alive(pid), "the end of what was killed")
+
+
+@pytest.mark.stopgo_only("gdbserver 13 lists the process to the client that has let go of it")
+def test_the_next_client_finds_what_is_traced_on(detached, new_gdb, programs):
+    gdb, server, pid, calls = detached
+    assert_goes_on(pid, calls)
+    gdb.vanish()
+    assert_goes_on(pid, calls)
+    other = new_gdb(programs.c("threads"))
+    other.connect(server)
+    assert other.pid() == pid
     other.cli("tstop")
     assert tfind(other, "0") == 0 and other.value("call") >= 0
     tfind(other, "none")
