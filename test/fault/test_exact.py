@@ -43,6 +43,10 @@ def finish(actor, client, server):
     actor.assert_untouched()
 
 
+# Rounds that nobody comes to the end of: end_run() ends them, so that none is over before its test, however long that is kept waiting.
+ENDLESS = 1 << 40
+
+
 class Run:
     """Rounds the workers are told to make; over() when they have made them: (from, to)."""
 
@@ -55,6 +59,20 @@ class Run:
             return None
         self.line = self.line or self.actor.hear()
         return tuple(map(int, re.match(r"ran (\d+) to (\d+)$", self.line).groups()))
+
+
+def end_run(run, client, server):
+    """Of an endless run: let go, everybody gets to the end of his round, and everything is accounted for."""
+    actor = run.actor
+    assert run.over() is None
+    client.ok(f"M{actor.at['limit']:x},8:{'00' * 8}")
+    client.ok(f"D;{actor.pid:x}")
+    client.close()
+    assert wait_gone(server) == 0
+    assert actor.hear().startswith("ran ")
+    assert actor.ask("rain 0") == "rain"
+    assert actor.ask("check 1").startswith("exact")
+    assert "lost=0 doubled=0" in actor.ask("signals", 3 * LIMIT)
 
 
 @pytest.mark.parametrize("non_stop", (False, True), ids=("all-stop", "non-stop"))
@@ -347,7 +365,7 @@ def test_steps_over_breakpoints(parked, made, threads, inside):
     for name in ("count", "odd", "call", "syscall", "leaf", "push"):
         client.insert(actor.at[name], condition(FALSE))
     client.insert(actor.at["tick"])
-    run = Run(actor, 1 << 20)
+    run = Run(actor, ENDLESS)
     client.go_on(first)
     reply = client.stop_reply()
     one = thread_of(reply)
@@ -359,16 +377,7 @@ def test_steps_over_breakpoints(parked, made, threads, inside):
         assert reply.startswith(b"T05") and thread_of(reply) == one, reply
         # A handler that a signal interrupts before its first instruction begins again, further down.
         assert (client.reg(16), client.reg(7)) != before
-    client.ok(f"D;{actor.pid:x}")
-    client.close()
-    assert wait_gone(server) == 0
-    assert run.over() is None
-    server.close()
-    # The run goes on without us: the answer to it comes first.
-    assert actor.hear(12 * LIMIT).startswith("ran ")
-    assert actor.ask("rain 0") == "rain"
-    assert actor.ask("check 1").startswith("exact")
-    assert "lost=0 doubled=0" in actor.ask("signals", 3 * LIMIT)
+    end_run(run, client, server)
 
 
 @pytest.mark.parametrize("threads", THREADS)
@@ -380,7 +389,7 @@ def test_client_steps_over_each_kind_of_instruction(parked, made, threads):
     reply = client.begin()
     names = ("count", "odd", "call", "syscall", "leaf", "push", "tick")
     wanted = {actor.at[name] for name in names}
-    run = Run(actor, 1 << 20)
+    run = Run(actor, ENDLESS)
     for turn in range(times(8)):
         here = set(seed.sample(sorted(wanted), 1 + turn % 3))
         for addr in here:
@@ -396,15 +405,7 @@ def test_client_steps_over_each_kind_of_instruction(parked, made, threads):
                 assert client.reg(16) != at
         for addr in here:
             client.remove(addr)
-    client.ok(f"D;{actor.pid:x}")
-    client.close()
-    assert wait_gone(server) == 0
-    assert run.over() is None
-    # The run goes on without us: the answer to it comes first.
-    assert actor.hear(12 * LIMIT).startswith("ran ")
-    assert actor.ask("rain 0") == "rain"
-    assert actor.ask("check 1").startswith("exact")
-    assert "lost=0 doubled=0" in actor.ask("signals", 3 * LIMIT)
+    end_run(run, client, server)
 
 
 @pytest.mark.parametrize("way", ("hits", "steps"))
@@ -415,7 +416,7 @@ def test_nobody_starves(parked, made, way):
     reply = client.begin()
     tick, mine = actor.at["tick"], condition(reg_equals(RDI, 0))
     client.insert(tick, mine)
-    run = Run(actor, 1 << 20)
+    run = Run(actor, ENDLESS)
     client.go_on(reply)
     reply = client.stop_reply()
     one = thread_of(reply)
@@ -439,13 +440,7 @@ def test_nobody_starves(parked, made, way):
         turns += 1
     if way == "hits":
         client.remove(tick)
-    client.ok(f"D;{actor.pid:x}")
-    client.close()
-    assert wait_gone(server) == 0
-    assert run.over() is None
-    assert actor.hear(12 * LIMIT).startswith("ran ")
-    assert actor.ask("rain 0") == "rain"
-    assert actor.ask("check 1").startswith("exact")
+    end_run(run, client, server)
 
 
 def test_attach_and_detach_again_and_again(made, programs, serve):
