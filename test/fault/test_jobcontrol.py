@@ -23,9 +23,7 @@ def passes(actor):
 
 
 def is_quiet(actor, server):
-    with open(f"/proc/{server.pid}/syscall") as file:
-        waits = file.read().split()[0] in ("232", "281")       # epoll_wait, epoll_pwait
-    return waits and process.state(server.pid) == "S" and all(process.state(tid) in "tT" for tid in process.tasks(actor.pid))
+    return process.waits_for_events(server.pid) and all(process.state(tid) in "tT" for tid in process.tasks(actor.pid))
 
 
 def stands_still(actor, server=None):

@@ -1,4 +1,5 @@
 """A process looked at through /proc, and one started to be attached to."""
+import contextlib
 import ctypes
 import os
 import re
@@ -48,6 +49,24 @@ def sleeps_for_time(pid):
             return f.read().split()[0] in ("35", "230")
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def waits_for_events(pid):
+    """It is inside epoll_wait or epoll_pwait."""
+    try:
+        with open(f"/proc/{pid}/syscall") as f:
+            return f.read().split()[0] in ("232", "281") and state(pid) == "S"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def descriptors(pid):
+    """What each of its descriptors stands for."""
+    found = {}
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):    # closed meanwhile
+            found[int(fd)] = os.readlink(f"/proc/{pid}/fd/{fd}")
+    return found
 
 
 def tasks(pid):
