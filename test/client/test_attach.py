@@ -63,7 +63,7 @@ def test_interrupt_of_one_that_leads_no_process_group(serve, new_gdb, programs, 
     gdb.cont()
     assert process.progresses(made)
     gdb.interrupt()
-    gdb.expect_signal("SIGINT", limit=10)
+    gdb.expect_signal("SIGINT")
     gdb.detach()
 
 

@@ -267,7 +267,7 @@ def test_orderly_end_kills_what_was_launched(serve, programs, number):
     server = serve.launch(programs.c("counter"))
     pid = server.inferior
     server.signal(number)
-    server.wait_exit(10)
+    server.wait_exit()
     wait.until(lambda: not process.is_alive(pid), "the launched program to be killed")
 
 

@@ -33,7 +33,7 @@ def interrupt_often(client, resume):
         for _ in range(chance.randrange(2000)):
             pass
         client.send_raw(b"\x03")
-        assert client.receive(limit=10).startswith(b"T02")
+        assert client.receive().startswith(b"T02")
 
 
 @pytest.mark.parametrize("mode", ["loop", "signals"])

@@ -99,7 +99,7 @@ def faults(pid, points=(), pages=()):
     return found
 
 
-def wait_unmarked(pid, points=(), pages=(), limit=5):
+def wait_unmarked(pid, points=(), pages=(), limit=None):
     """Wait until nobody traces it, then find nothing."""
     wait.until(lambda: process.tracer(pid) == 0, f"{pid} to be let go", limit)
     found = faults(pid, points, pages)

@@ -165,7 +165,7 @@ def test_nothing_is_left_behind(made, programs, serve, name):
     actor.check()
     guard = guard_of(server)
     server.signal(getattr(signal, name))
-    wait_gone(server, 2 * LIMIT)
+    wait_gone(server)
     # The guard of a server that was killed begins when the kernel has let go of the process. Who looks into it traces it, too.
     wait.until(lambda: not process.is_alive(guard), "the guard to end", 3 * LIMIT)
     wait.until(lambda: not judge.faults(actor.pid, actor.points, actor.pages), "the jump to be gone", 3 * LIMIT)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.stopgo_only("gdbserver leaves its breakpoints where the
 ORDERLY = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
 FATAL = ("SIGSEGV", "SIGABRT", "SIGBUS")
 PUPPETS = {"c": Puppet, "go": GoPuppet}
-GUARD_PATIENCE = 5          # seconds; it takes as long when it waits in vain
+GUARD_PATIENCE = 5          # seconds; the guard takes as long when it waits in vain
 MOMENTS = 50                # for each program and signal
 
 
@@ -109,7 +109,7 @@ def test_crash_with_a_trap_to_come(made, programs):
                                  env={"LD_PRELOAD": library, "CRASH_TRAP": "1"}))
         server.wait_listening()
         client = made.add(Client(server.port))
-        end = time.monotonic() + 2 * LIMIT
+        end = time.monotonic() + 10     # then it has not met with one, and ends without
         try:
             reply = client.begin()
             client.insert(actor.at["syscall"], condition(FALSE))    # only a step gets past it
@@ -120,7 +120,7 @@ def test_crash_with_a_trap_to_come(made, programs):
         except GONE:
             pass
         client.close()
-        crashed += wait_gone(server, LIMIT) == -signal.SIGSEGV
+        crashed += wait_gone(server) == -signal.SIGSEGV
         actor.assert_untouched()
         server.close()
     assert crashed
@@ -206,6 +206,7 @@ def test_sigkill_while_stopped(made, programs, serve, program):
     """Nobody can do anything any more: a program that has stood still for a moment is clean before."""
     actor = made.add(PUPPETS[program](programs))
     seed = Seed()
+    took = []
     for _ in range(times(12)):
         server = serve.attach(actor.pid, options=("--once",))
         driver = made.add(Driver(server.port, actor, seed))
@@ -213,10 +214,11 @@ def test_sigkill_while_stopped(made, programs, serve, program):
         driver.drive(time.monotonic() + 0.05)
         wait.until(lambda: not process.changed_text(actor.pid), "clean code", LIMIT)
         time.sleep(0.05)
-        kill(server)
+        took.append(kill(server))
         driver.close()
         actor.assert_untouched()
         server.close()
+    assert_not_in_vain(took)
 
 
 # --- SIGKILL: there is a guard ---
@@ -234,12 +236,19 @@ def guard_of(server):
 
 
 def kill(server):
-    """SIGKILL; until its guard has done what it does."""
+    """SIGKILL; until its guard has done what it does: how long that took."""
     guard = guard_of(server)
     assert guard
+    begun = time.monotonic()
     server.signal(signal.SIGKILL)
     server.wait_exit(LIMIT)
-    wait.until(lambda: not process.is_alive(guard), "the guard to end", min(LIMIT, GUARD_PATIENCE / 2))
+    wait.until(lambda: not process.is_alive(guard), "the guard to end", LIMIT)
+    return time.monotonic() - begun
+
+
+def assert_not_in_vain(took):
+    """No guard waited for somebody who does not come; the machine may have stood still for one of them."""
+    assert sum(seconds > GUARD_PATIENCE / 2 for seconds in took) < 2, took
 
 
 def cold_spots(actor):
@@ -264,18 +273,19 @@ def test_sigkill_while_running(made, programs, serve, program):
     """Breakpoints that nobody has run into yet are taken out of a program that runs on, and the debug registers are cleared."""
     actor = made.add(PUPPETS[program](programs))
     seed = Seed()
-    seen = 0
+    took = []
     for moment in range(times(16)):
         print(f"moment {moment}")
         server = serve.attach(actor.pid, options=("--once",))
         client = made.add(begin_at_cold_spots(server, actor))
+        if moment % 2:      # surely while they are in; else also while they go in
+            wait.until(lambda: process.changed_text(actor.pid), "breakpoints", LIMIT)
         time.sleep(seed.random() * 0.02)
-        seen += bool(process.changed_text(actor.pid))
-        kill(server)
+        took.append(kill(server))
         client.close()
         actor.assert_untouched()
         server.close()
-    assert seen > times(16) / 2
+    assert_not_in_vain(took)
 
 
 def test_attach_at_once_after_sigkill(made, programs, serve):
@@ -295,6 +305,7 @@ def test_attach_at_once_after_sigkill(made, programs, serve):
 
 def test_dies_with_its_server(made, programs, serve):
     """The program runs into a breakpoint before the guard comes: its parent hears of its end at once."""
+    took = []
     for _ in range(times(6)):
         actor = made.add(Puppet(programs, pause_us=0))
         server = serve.attach(actor.pid)
@@ -304,11 +315,12 @@ def test_dies_with_its_server(made, programs, serve):
             client.insert(actor.at[name], condition(FALSE))
         client.go_on(first)
         actor.check()
-        kill(server)
+        took.append(kill(server))
         client.close()
         if not actor.is_over():     # it was lucky
             actor.kill()
         actor.result()
+    assert_not_in_vain(took)
 
 
 def test_guard(made, programs, serve):
