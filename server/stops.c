@@ -266,9 +266,10 @@ static void report_all_stop(struct session *s, struct inferior *inf, const struc
 		bpoints_say_stop(s, inf, ev->tid, &ev->stop);
 		say_syscall(s, inf, ev);
 	}
+	/* Noted first: who else has a reason to have stopped is told in the reply, too. */
+	note_report(s, inf, ev, id);
 	buf_reset(&s->reply);
 	put_event(s, inf, ev, id, &s->reply);
-	note_report(s, inf, ev, id);
 	if (has_thread(&ev->stop))
 		session_select(s, inf, id);
 	if (buf_error(&s->reply)) {
@@ -294,8 +295,8 @@ static void report_non_stop(struct session *s, struct inferior *inf, const struc
 
 	stdio_pty_drain(s->inferiors->pty);
 	buf_init(&text, SESSION_PACKET_MAX);
-	put_event(s, inf, ev, id.tid, &text);
 	note_report(s, inf, ev, 0);
+	put_event(s, inf, ev, id.tid, &text);
 	/* What waited to be told of a process that is gone would only confuse. */
 	if (is_end(&ev->stop))
 		stopqueue_forget(s, inf->pid);

@@ -398,6 +398,8 @@ def adapter_session(dap, course, settings, pause_reason=("pause", "exception", "
     paused = pause(dap, stop["threadId"])
     assert paused["reason"] in pause_reason, paused
     look(dap, course, paused, count)
+    # An adapter sends one event for each thread that has a reason to have stopped.
+    dap.forget_events("stopped")
     dap.ask("continue", threadId=paused.get("threadId", stop["threadId"]))
     set_while_running(dap, source, course, stop)
     stop = stopped_at(dap, course, "breakpoint")
@@ -435,7 +437,8 @@ def stopped_at(dap, course, reason):
     """The next stop at the breakpoint; a stop at the program's first instruction or by an interrupt is passed."""
     for _ in range(4):
         stop = dap.event("stopped")
-        if stop["reason"] == reason:
+        # lldb's adapter leaves the reason out where the program runs again already.
+        if stop.get("reason") == reason:
             return stop
         try:
             dap.ask("continue", threadId=stop["threadId"])
@@ -500,7 +503,7 @@ def lldb_dap(made, request):
 @pytest.mark.parametrize("number", [0, 1])
 def test_adapter_of_lldb(serve, lldb_dap, course, number):
     """gdb-remote-port, and attachCommands."""
-    for _ in range(3):
+    for _ in range(20):
         server = start_server(serve, "VS Code, lldb-dap", course.program, *course.args)
         settings = configuration("VS Code, lldb-dap", number, program=course.program, address=server.address)
         if "gdb-remote-port" in settings:
@@ -513,7 +516,8 @@ def test_adapter_of_lldb(serve, lldb_dap, course, number):
         except DapError as error:
             # The adapter of lldb 19 does not wait for what gdb-remote began: on a busy machine it is too early, with any server.
             assert str(error) == "process unloaded during launch or attach" and "attachCommands" in settings
-    dap.ask("disconnect", terminateDebuggee=True)
+    # Its answer is not waited for: the adapter of lldb 19 sometimes hangs once it has heard that the process is gone.
+    dap.send("disconnect", terminateDebuggee=True)
     assert server.wait_exit() == 0
 
 
@@ -523,7 +527,9 @@ def test_adapter_of_lldb_starts_us(lldb_dap, course):
     dap = lldb_dap(settings.pop("debugAdapterEnv"))
     # Launched by lldb, as by lldb-server: the kernel's threads.
     adapter_session(dap, course, settings, count=1)
-    dap.ask("disconnect", terminateDebuggee=True)
+    pid = dap.event("process")["systemProcessId"]
+    dap.send("disconnect", terminateDebuggee=True)
+    wait.until(lambda: not process.is_alive(pid), f"the end of process {pid}")
 
 
 def codelldb(here, create, connect, function, place):

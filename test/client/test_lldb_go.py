@@ -139,15 +139,18 @@ def run_with_preemption(here, program, times):
                 raise Failed("no halt")
         while listener.GetNextEvent(event):
             pass
-        seen.append([states, here.reason(here.thread)])
+        stopped = [thread for thread in here.process if thread.GetStopReason() != lldb.eStopReasonNone]
+        seen.append([states, here.reason(here.thread), len(stopped)])
     here.process.Kill()
     return seen
 
 
 @GOS
 def test_preemption_stops_nobody(seen_in, release):
-    for states, reason in seen_in(run_with_preemption, release, "grow 1000000", 3):
+    for states, reason, stopped in seen_in(run_with_preemption, release, "grow 1000000", 3):
         assert states == ["running"] and reason == "signal SIGSTOP"
+        # The halt is told of the goroutine, not of the OS thread that took it as well.
+        assert stopped == 1
 
 
 def both_views(here, program, tick):
