@@ -395,6 +395,11 @@ void conn_flush_close(struct conn *c)
 	timer_start(c->loop, &c->closing, unwritten(c) ? FLUSH_MS : 0, on_closing, c);
 }
 
+size_t conn_unread(const struct conn *c)
+{
+	return unwritten(c);
+}
+
 bool conn_peer_gone(const struct conn *c)
 {
 	struct pollfd p = { .fd = c->in_fd, .events = POLLRDHUP };

@@ -43,6 +43,9 @@ void conn_set_no_ack(struct conn *c);
 /* Run-length encoding, on at birth; off for the packets whose client does not expand them. */
 void conn_set_rle(struct conn *c, bool on);
 
+/* Bytes that wait for the client to read. */
+size_t conn_unread(const struct conn *c);
+
 /* The other end has hung up, though closed() is still to come. */
 bool conn_peer_gone(const struct conn *c);
 

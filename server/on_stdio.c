@@ -5,6 +5,7 @@
  * a time; what comes until vStdio asks for the next one is put together.
  */
 #include <errno.h>
+#include <inttypes.h>
 
 #include "server/conn.h"
 #include "server/handlers.h"
@@ -14,6 +15,8 @@ enum { WAITING_MAX = 16 * 1024 * 1024 };
 
 struct stdio_queue {
 	bool notified; /* vStdio is due */
+	uint64_t
+		dropped; /* bytes there was no room for since, which is told when all that waits has been fetched */
 	struct buf waiting;
 };
 
@@ -63,14 +66,17 @@ void session_output(struct session *s, const char *text, size_t len)
 	struct stdio_queue *q;
 
 	if (!s->non_stop) {
-		session_console(s, text, len);
+		session_chat(s, CHATTER_OUTPUT, text, len);
 		return;
 	}
 	q = queue_of(s);
 	if (!q)
 		return;
-	buf_put(&q->waiting, text, len);
 	/* What a client does not fetch is lost in the end, and the program goes on. */
+	if (q->dropped || len > WAITING_MAX - q->waiting.len)
+		q->dropped += len;
+	else
+		buf_put(&q->waiting, text, len);
 	if (buf_error(&q->waiting))
 		buf_reset(&q->waiting);
 	else if (!q->notified)
@@ -82,6 +88,14 @@ void on_vstdio(struct session *s, struct args *a)
 	struct stdio_queue *q = s->stdio;
 
 	(void)a;
+	if (q && q->dropped && !q->waiting.len) {
+		buf_printf(
+			&q->waiting,
+			"(%" PRIu64
+			" bytes that the program printed were dropped: the client did not read)\n",
+			q->dropped);
+		q->dropped = 0;
+	}
 	if (!s->non_stop) {
 		session_error(s, 1);
 	} else if (q && q->waiting.len) {

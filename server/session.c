@@ -18,6 +18,9 @@
 
 enum { REPLY_MAX = 64 * 1024 * 1024, SCRATCH_MAX = 1024 * 1024, KEPT_MAX = 1024 * 1024 };
 
+/* What may wait for a client that does not read before things are dropped, and when they no longer are. */
+enum { UNREAD_MAX = 16 * 1024 * 1024, UNREAD_AGAIN = 4 * 1024 * 1024 };
+
 static void console(void *ctx, const char *text, size_t len)
 {
 	struct session *s = ctx;
@@ -263,10 +266,36 @@ void session_console(struct session *s, const char *text, size_t len)
 	}
 }
 
+void session_tell_dropped(struct session *s)
+{
+	static const char *const what[] = {
+		[CHATTER_LINES] = "lines",
+		[CHATTER_OUTPUT] = "bytes that the program printed",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(what); i++) {
+		if (s->dropped[i])
+			session_printf(s, "(%llu %s were dropped: the client did not read)\n",
+				       (unsigned long long)s->dropped[i], what[i]);
+		s->dropped[i] = 0;
+	}
+}
+
+void session_chat(struct session *s, enum session_chatter what, const char *text, size_t len)
+{
+	s->behind = conn_unread(s->conn) > (s->behind ? UNREAD_AGAIN : UNREAD_MAX);
+	if (s->behind) {
+		s->dropped[what] += what == CHATTER_LINES ? 1 : len;
+		return;
+	}
+	session_tell_dropped(s);
+	session_console(s, text, len);
+}
+
 void session_trace(struct session *s, const char *line, size_t len)
 {
 	if (s->running && !s->non_stop) {
-		session_console(s, line, len);
+		session_chat(s, CHATTER_LINES, line, len);
 		return;
 	}
 	/*

@@ -100,6 +100,8 @@ struct session {
 	bool wants_symbols; /* in the middle of a qSymbol exchange */
 	struct buf kept;    /* lines for the console that came while the client took none */
 	uint64_t kept_lost; /* how many there was no room for */
+	bool behind; /* it does not read what it has not asked for */
+	uint64_t dropped[2]; /* by enum session_chatter: what that cost it */
 
 	int64_t trace_frame;          /* QTFrame: registers and memory are read from it; -1: from the process */
 	bool trace_steps;             /* QTDP: the actions that come are for the steps */
@@ -165,6 +167,13 @@ void session_output(struct session *s, const char *text, size_t len);
 /* Prints on the client's console, at once; only while it waits for the reply of qRcmd or a stop reply. */
 void session_console(struct session *s, const char *text, size_t len);
 void session_printf(struct session *s, const char *fmt, ...) _printf_(2, 3);
+/*
+ * What nobody asked for: of a client that does not read it, only so much waits. Lines of ours or bytes of the program's are dropped then
+ * and counted, which is told as soon as it reads again, or at the stop.
+ */
+enum session_chatter { CHATTER_LINES, CHATTER_OUTPUT };
+void session_chat(struct session *s, enum session_chatter what, const char *text, size_t len);
+void session_tell_dropped(struct session *s);
 /* For the console, now or, if the client takes no text now, when session_tell_kept() is called. */
 void session_trace(struct session *s, const char *line, size_t len);
 /* What was kept; the rest of it is how many lines were lost. */

@@ -258,6 +258,7 @@ static void report_all_stop(struct session *s, struct inferior *inf, const struc
 			     s->client.kind == CLIENT_GDB && has_thread(&ev->stop) &&
 			     ev->stop.kind != STOP_INTERRUPT;
 	all_stopped(s);
+	session_tell_dropped(s);
 	id = id_of_event(s, inf, ev, id);
 	if (has_thread(&ev->stop)) {
 		threadview_stopped(inf->view, id);

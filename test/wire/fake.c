@@ -782,6 +782,11 @@ void conn_flush_close(struct conn *c)
 	((struct fake *)c)->ended = true;
 }
 
+size_t conn_unread(const struct conn *c)
+{
+	return ((const struct fake *)c)->unread;
+}
+
 void conn_set_no_ack(struct conn *c)
 {
 	DID((struct fake *)c, "no acks; ");

@@ -29,6 +29,7 @@ struct fake {
 	bool nobody;   /* the last commit started nobody: the next event says so */
 	bool deaf;     /* an interrupt has no effect: something else comes first */
 	bool ended;    /* server_end() or conn_flush_close() was called */
+	size_t unread; /* conn_unread() */
 	unsigned gone; /* how often server_inferior_gone() was */
 };
 
