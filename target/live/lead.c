@@ -31,6 +31,15 @@ bool lead_may_go_first(struct live *live, size_t leads)
 	return now_us() - live->lead.all_ran_us < HOLD_US + HOLD_MORE_US * others;
 }
 
+void lead_starts(struct live *live, size_t leads, bool hold)
+{
+	live->lead.holding = hold;
+	live->lead.alone = !hold && live->marked_len == leads;
+	live->lead.share_until_us = 0;
+	if (!hold && !live->lead.alone)
+		lead_all_run(live);
+}
+
 void lead_all_run(struct live *live)
 {
 	live->lead.share_until_us = live->lead.owing ? now_us() + SHARE_US : 0;
@@ -67,5 +76,6 @@ void lead_has_stopped(struct live *live)
 
 void lead_all_stopped(struct live *live)
 {
-	live->lead.all_ran_us = now_us();
+	if (!live->kept_back && !live->lead.alone)
+		live->lead.all_ran_us = now_us();
 }

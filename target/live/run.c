@@ -530,9 +530,8 @@ void live_commit(struct tracer *tr, bool pending_first)
 	if (live->attending)
 		live_hush(live);
 	bool hold = live->attending && lead_may_go_first(live, leads);
-	if (start && !hold)
-		lead_all_run(live);
-	live->lead.holding = hold;
+	if (start)
+		lead_starts(live, leads, hold);
 	start_marked(live, start);
 	/* The event that kept the others back was nobody's business: now they run. */
 	bool all = !hold && start && (live->kept_back || live->release_due);
@@ -602,8 +601,7 @@ void live_stop_all(struct tracer *tr)
 			live_news(live, tid, status);
 		live->stopping = false;
 	}
-	if (!live->kept_back)
-		lead_all_stopped(live);
+	lead_all_stopped(live);
 
 	settle_all(live);
 	live->kept_back = false;

@@ -223,6 +223,7 @@ struct live {
 	struct {
 		bool holding; /* a commit has started those that lead, the others wait */
 		bool owing;   /* they have waited since they last ran */
+		bool alone;   /* nobody but those that lead was started */
 		uint64_t all_ran_us, share_until_us;
 	} lead;
 	size_t resumed_count;
@@ -387,6 +388,8 @@ void live_attend(struct live *live);
 bool lead_may_go_first(struct live *live, size_t leads);
 /* They have waited long enough. */
 void lead_let_follow(struct live *live);
+/* A commit starts those that are marked, leads of them first; hold: the others are to wait. */
+void lead_starts(struct live *live, size_t leads, bool hold);
 /* Everybody is started. */
 void lead_all_run(struct live *live);
 /* An event is about to be told, after which everybody will be stopped. */
