@@ -5,13 +5,15 @@
 
 static const uint64_t small_goid = UINT64_C(1) << 30;
 
-struct gview *gview_new(struct target *t, struct go_model *model, const struct view_policy *policy)
+struct gview *gview_new(struct target *t, struct go_model *model, uint64_t first_pc,
+			const struct view_policy *policy)
 {
 	struct gview *gv = calloc(1, sizeof(*gv));
 	if (!gv)
 		return NULL;
 	gv->target = t;
 	gv->model = model;
+	gv->first_pc = first_pc;
 	gv->policy = policy;
 	gv->stop = 1;
 	return gv;
@@ -61,11 +63,26 @@ int gview_room(void *array, size_t size, size_t count, size_t *room)
 	return 0;
 }
 
+/* What stands where programs begin has executed nothing: to find out how far its runtime is takes milliseconds. */
+static bool has_begun(struct gview *gv)
+{
+	struct target *t = gv->target;
+	struct user_regs_struct gp;
+	pid_t one = 0, other = 0;
+
+	if (gv->first_pc && t->ops->next_thread(t, 0, &one) == 0 && one &&
+	    t->ops->next_thread(t, one, &other) == 0 && !other &&
+	    t->ops->gp_read(t, one, &gp) == 0 && gp.rip == gv->first_pc)
+		return false;
+	gv->first_pc = 0;
+	return true;
+}
+
 bool gview_ready(struct gview *gv)
 {
 	if (!gv->asked_ready) {
 		gv->asked_ready = true;
-		gv->ready = go_model_ready(gv->model, NULL);
+		gv->ready = has_begun(gv) && go_model_ready(gv->model, NULL);
 	}
 	return gv->ready;
 }

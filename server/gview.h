@@ -28,8 +28,9 @@ enum {
 	VIEW_ID_BIG = 0x40800000, /* above every tid Linux can have (2^22) */
 };
 
-/* Borrows all three. NULL: no memory. */
-struct gview *gview_new(struct target *t, struct go_model *model, const struct view_policy *policy);
+/* Borrows target, model and policy. first_pc is where the program begins, 0 if that is not known. NULL: no memory. */
+struct gview *gview_new(struct target *t, struct go_model *model, uint64_t first_pc,
+			const struct view_policy *policy);
 void gview_free(struct gview *gv);
 void gview_resumed(struct gview *gv);
 

@@ -43,6 +43,7 @@ struct gview {
 	const struct view_policy *policy;
 	uint64_t stop;
 
+	uint64_t first_pc; /* until it has been left */
 	bool asked_ready, ready; /* the runtime has goroutines */
 	struct seen *seen;
 	size_t n_seen, seen_room;

@@ -3,6 +3,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <limits.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -60,30 +61,48 @@ void threadview_free(struct threadview *v)
 
 /* --- is it Go? --- */
 
-static uint64_t entry_point(struct target *t)
+/* What the kernel told the program of itself: 0 where it did not. */
+struct beginning {
+	uint64_t entry, loader;
+};
+
+static struct beginning beginning_of(struct target *t)
 {
 	_cleanup_buf_ struct buf auxv = { 0 };
-	uint64_t entry = 0;
+	struct beginning ret = { 0 };
 
 	buf_init(&auxv, AUXV_MAX);
 	if (t->ops->auxv_read(t, &auxv) < 0 || buf_error(&auxv))
-		return 0;
+		return ret;
 	for (size_t at = 0; at + 16 <= auxv.len; at += 16) {
 		uint64_t pair[2];
 		memcpy(pair, auxv.data + at, sizeof(pair));
 		if (pair[0] == AT_ENTRY)
-			entry = pair[1];
+			ret.entry = pair[1];
+		else if (pair[0] == AT_BASE)
+			ret.loader = pair[1];
 	}
-	return entry;
+	return ret;
 }
 
-static int open_model(struct threadview *v, struct err *err)
+/* The first instruction that is executed is the loader's, if there is one. */
+static uint64_t first_pc(const struct beginning *b, const struct mem *mem)
+{
+	uint64_t entry;
+
+	if (!b->loader)
+		return b->entry;
+	return mem_read_u64(mem, b->loader + offsetof(Elf64_Ehdr, e_entry), &entry) < 0
+		       ? 0
+		       : b->loader + entry;
+}
+
+static int open_model(struct threadview *v, const struct beginning *b, struct err *err)
 {
 	struct target *t = v->target;
-	uint64_t entry = entry_point(t);
 	char path[PATH_MAX];
 
-	if (!entry)
+	if (!b->entry)
 		return err_set(err, -ENODATA,
 			       "process %d has no entry point in its auxiliary vector",
 			       (int)t->pid);
@@ -94,7 +113,7 @@ static int open_model(struct threadview *v, struct err *err)
 		if (r < 0)
 			return err_set(err, r, "the program's file is not known");
 	}
-	int r = go_model_open_exe(path, entry, &v->mem, &v->model, err);
+	int r = go_model_open_exe(path, b->entry, &v->mem, &v->model, err);
 	if (r == 0 && !v->model)
 		return err_set(err, -ENODATA, "this is not a Go program");
 	return r;
@@ -105,9 +124,10 @@ static void look(struct threadview *v)
 	if (v->looked)
 		return;
 	v->looked = true;
-	int r = open_model(v, &v->why_not);
+	struct beginning b = beginning_of(v->target);
+	int r = open_model(v, &b, &v->why_not);
 	if (r == 0) {
-		v->gview = gview_new(v->target, v->model, v->policy);
+		v->gview = gview_new(v->target, v->model, first_pc(&b, &v->mem), v->policy);
 		if (!v->gview)
 			v->model = go_model_free(v->model);
 	}
