@@ -99,19 +99,7 @@ static int siginfo_write(struct target *t, pid_t tid, const siginfo_t *si)
 
 static int next_thread(struct target *t, pid_t after, pid_t *ret)
 {
-	const struct proc *p = proc_of(t);
-	size_t lo = 0, hi = p->count;
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-		if (p->tasks[mid]->tid <= after)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	/* A leader that has exited before its threads has nothing to show. */
-	while (lo < p->count && p->tasks[lo]->state == TASK_ZOMBIE)
-		lo++;
-	*ret = lo < p->count ? p->tasks[lo]->tid : 0;
+	*ret = proc_next(proc_of(t), after);
 	return 0;
 }
 

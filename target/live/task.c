@@ -97,8 +97,15 @@ struct task *task_find(struct live *live, pid_t tid)
 	return task;
 }
 
+static bool is_at(const struct proc *p, size_t at, pid_t tid)
+{
+	return at < p->count && p->tasks[at]->tid == tid;
+}
+
 struct task *proc_task(struct proc *p, pid_t tid)
 {
+	if (is_at(p, p->recent, tid))
+		return p->tasks[p->recent];
 	struct task *task = task_find(p->live, tid);
 	return task && task->proc == p ? task : NULL;
 }
@@ -114,6 +121,18 @@ static size_t position(const struct proc *p, pid_t tid)
 			hi = mid;
 	}
 	return lo;
+}
+
+pid_t proc_next(struct proc *p, pid_t after)
+{
+	size_t at = is_at(p, p->recent, after) ? p->recent : position(p, after);
+
+	at += is_at(p, at, after);
+	/* A leader that has exited before its threads has nothing to show. */
+	while (at < p->count && p->tasks[at]->state == TASK_ZOMBIE)
+		at++;
+	p->recent = at;
+	return at < p->count ? p->tasks[at]->tid : 0;
 }
 
 static bool in_kernels_hands(enum task_state state)

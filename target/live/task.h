@@ -171,6 +171,7 @@ struct proc {
 	struct space *space;
 	struct task **tasks; /* by tid */
 	size_t count, cap;
+	size_t recent; /* where proc_next() found the last, who is asked for next: a guess, others come and go */
 	bool launched;
 	bool starting; /* between fork and the program's exec: nothing is an event */
 	bool hidden;   /* a vfork child nobody asked for, kept until it has memory of its own */
@@ -266,6 +267,8 @@ void task_unqueue(struct task *task);
 void task_set_state(struct task *task, enum task_state state);
 struct task *task_find(struct live *live, pid_t tid);
 struct task *proc_task(struct proc *p, pid_t tid);
+/* The next above; 0: none. */
+pid_t proc_next(struct proc *p, pid_t after);
 struct space *space_new(pid_t pid);
 struct space *space_ref(struct space *s);
 /* A copy for a forked child: the same breakpoints are in its memory. */
