@@ -607,7 +607,8 @@ def test_waits_for_a_process_to_start(made, programs, tmp_path):
                                   "--waitfor-duration=20", "--unmask-signals"], listens=False))
         listening.settimeout(wait.LIMIT)
         client, _ = listening.accept()
-    time.sleep(0.05)
+    # It has seen who is there already when it sleeps between two looks.
+    wait.until(lambda: process.sleeps_for_time(server.pid), "it to wait")
     assert process.tracer(early.pid) == 0, "it was there before"
     awaited = made.add(process.Debuggee([str(copy)]))
     wait.until(lambda: process.tracer(awaited.pid) == server.pid, "it is found")

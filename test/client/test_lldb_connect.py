@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from harness import process, rsp, wait, where
+from harness.dlv import free_port
 from harness.programs import at
 
 
@@ -34,12 +35,6 @@ def test_gdb_remote_to_gdbserver_mode(lldb, serve, programs):
 def lldb_server(serve, *args, **kwargs):
     """The server under the name that makes it lldb-server."""
     return serve("gdbserver", *args, listens=False, **kwargs)
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def wait_for_port(port):
@@ -360,6 +355,8 @@ def test_attach_by_name_now_and_later(serve, programs, debuggee, tmp_path):
         stop = client.ask(words[verb])
         assert stop.startswith(b"T13thread:%x;" % first.pid) and client.ask("D") == b"OK"
     client.send(words["vAttachWait"])
+    # It has seen who is there already when it waits again.
+    wait.until(lambda: process.waits_for_events(server.pid), "it to look")
     second = debuggee(name)
     stop = client.receive()
     assert stop.startswith(b"T13thread:%x;" % second.pid)

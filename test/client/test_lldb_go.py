@@ -132,7 +132,7 @@ def run_with_preemption(here, program, times):
         pass
     for _ in range(times):
         here.process.Continue()
-        states = [state for state in (next_state(1), next_state(1)) if state]
+        states = [state for state in (next_state(30), next_state(1)) if state]
         here.process.Stop()
         while here.process.GetState() != lldb.eStateStopped:
             if not listener.WaitForEvent(30, event):
