@@ -511,7 +511,7 @@ static void check_death(const char *path, const char *kind, const char *expect)
 	if (!expect) {
 		size_t have = 0;
 		said = calloc(1, 1 << 20);
-		for (int n = 0; n < 1000; n++) {
+		for (int n = 0; n < 10000; n++) {
 			struct pollfd fd = { .fd = p.from, .events = POLLIN };
 			int status;
 			pid_t who = waitpid(-1, &status, __WALL | WNOHANG);

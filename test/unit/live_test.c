@@ -22,6 +22,10 @@
 #include "target/live/ptrace.h"
 #include "target/x86/regs.h"
 
+enum {
+	TRIES = 20000
+}; /* with a pause between them: what is awaited comes when the machine has time for it */
+
 struct shared {
 	volatile unsigned long calls, threads_up, signals, stop, value;
 };
@@ -153,23 +157,23 @@ static void fault_again_and_again(void)
 
 static void wait_up(unsigned long n)
 {
-	for (int i = 0; i < 5000 && shared->threads_up < n; i++)
+	for (int i = 0; i < TRIES && shared->threads_up < n; i++)
 		usleep(1000);
 	assert_true(shared->threads_up >= n);
 }
 
-/* The next event, waited for at most 10 s. */
+/* The next event, waited for at most 30 s. */
 static struct target_event next(void)
 {
 	struct target_event ev = { 0 };
-	for (int i = 0; i < 1000; i++) {
+	for (int i = 0; i < 3000; i++) {
 		if (tr->ops->next_event(tr, &ev))
 			return ev;
 		struct pollfd pfd = { tr->ops->fd(tr), POLLIN, 0 };
 		poll(&pfd, 1, 10);
 		tr->ops->collect(tr);
 	}
-	fail_msg("no event within 10 s");
+	fail_msg("no event within 30 s");
 	return ev;
 }
 
@@ -399,7 +403,7 @@ static void a_step_can_hold_signals(void **state _unused_)
 		assert_int_equal(shared->signals, 0);
 	}
 	go_all(t, RESUME_CONT, 0);
-	for (int i = 0; i < 1000 && !shared->signals; i++) {
+	for (int i = 0; i < TRIES && !shared->signals; i++) {
 		struct pollfd pfd = { tr->ops->fd(tr), POLLIN, 0 };
 		poll(&pfd, 1, 10);
 		tr->ops->collect(tr);
@@ -474,14 +478,14 @@ static void signals_arrive_as_asked(void **state _unused_)
 	tr->ops->stop_all(tr);
 	assert_int_equal(t->ops->run->resume(t, pid, &(struct resume){ .signo = SIGUSR1 }), 0);
 	tr->ops->commit(tr, true);
-	for (int i = 0; i < 1000 && !shared->signals; i++)
+	for (int i = 0; i < TRIES && !shared->signals; i++)
 		usleep(1000);
 	assert_int_equal(shared->signals, 1);
 
 	pass_only(SIGUSR1);
 	for (int n = 2; n < 20; n++) {
 		kill(pid, SIGUSR1);
-		for (int i = 0; i < 1000 && shared->signals < (unsigned)n; i++) {
+		for (int i = 0; i < TRIES && shared->signals < (unsigned)n; i++) {
 			usleep(1000);
 			tr->ops->collect(tr);
 		}
@@ -496,7 +500,7 @@ static void signals_arrive_as_asked(void **state _unused_)
 	assert_int_equal(ev.stop.kind, STOP_SIGNAL);
 	assert_int_equal(t->ops->run->detach(t, false), 0);
 	t->ops->close(t);
-	for (int i = 0; i < 1000 && shared->signals < 20; i++)
+	for (int i = 0; i < TRIES && shared->signals < 20; i++)
 		usleep(1000);
 	assert_int_equal(shared->signals, 20);
 	end(NULL, pid);
@@ -560,7 +564,7 @@ static void interrupt_and_attach_again_and_again(void **state _unused_)
 		unsigned long calls = shared->calls;
 		assert_int_equal(t->ops->run->detach(t, false), 0);
 		t->ops->close(t);
-		for (int j = 0; j < 1000 && shared->calls < calls + 100; j++)
+		for (int j = 0; j < TRIES && shared->calls < calls + 100; j++)
 			usleep(1000);
 		assert_true(shared->calls >= calls + 100); /* it goes on, and no int3 is left */
 	}
@@ -588,7 +592,7 @@ static void an_interrupt_outlasts_a_halt(void **state _unused_)
 	for (unsigned i = 0; i < 50; i++) {
 		go_all(t, RESUME_CONT, 0);
 		kill(pid, SIGUSR1);
-		for (int j = 0; j < 5000 && !has_stopped(pid); j++)
+		for (int j = 0; j < TRIES && !has_stopped(pid); j++)
 			usleep(100);
 		assert_int_equal(t->ops->run->interrupt(t, i % 2 ? pid : 0), 0);
 		insert(t, POINT_WRITE, (uint64_t)&shared->value, 8);
@@ -598,7 +602,7 @@ static void an_interrupt_outlasts_a_halt(void **state _unused_)
 		takes_out(t, POINT_WRITE, (uint64_t)&shared->value, 8);
 		/* And the signal was not what had to go. */
 		go_all(t, RESUME_CONT, 0);
-		for (int j = 0; j < 5000 && shared->signals <= i; j++) {
+		for (int j = 0; j < TRIES && shared->signals <= i; j++) {
 			usleep(1000);
 			tr->ops->collect(tr);
 		}

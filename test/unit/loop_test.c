@@ -79,7 +79,7 @@ static void timers_fire_once_and_may_be_set_again(void **state _unused_)
 	timer_start(s.loop, &s.timer, 20, on_due, &s);
 	loop_run(s.loop);
 	assert_int_equal(s.ticks, 3);
-	assert_in_range(now_ms() - start, 20, 5000);
+	assert_in_range(now_ms() - start, 20, 59000);
 	timer_start(s.loop, &s.timer, 0, on_due, &s);
 	timer_stop(&s.timer);
 	timer_stop(&s.timer);
