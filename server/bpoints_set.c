@@ -99,18 +99,23 @@ static int insert_where_it_has_meaning(struct inferior *inf, struct bpoint *b, s
 	return 0;
 }
 
+/* It is nowhere, until it is looked for again. */
+static void be_nowhere(struct inferior *inf, struct bpoint *b)
+{
+	remove_places(inf, b);
+	places_fini(&b->places);
+	if (b->trace)
+		tracepoint_reset(b->trace);
+}
+
 static int insert_all(struct inferior *inf, struct bpoint *b, struct err *err)
 {
 	int r = insert_where_it_has_meaning(inf, b, err);
 
 	if (r == 0 && b->trace)
 		r = tracepoint_prepare(inf, b, err);
-	if (r == 0)
-		return 0;
-	remove_places(inf, b);
-	places_fini(&b->places);
-	if (b->trace)
-		tracepoint_reset(b->trace);
+	if (r < 0)
+		be_nowhere(inf, b);
 	return r;
 }
 
@@ -251,12 +256,11 @@ static int set_again(struct inferior *inf, struct bpoint *b, struct err *err)
 		places_fini(&now);
 		for (size_t i = 0; r == 0 && i < b->places.count; i++)
 			r = insert_at(inf, b, &b->places.at[i], err);
+		if (r < 0)
+			be_nowhere(inf, b);
 		return r;
 	}
-	remove_places(inf, b);
-	places_fini(&b->places);
-	if (b->trace)
-		tracepoint_reset(b->trace);
+	be_nowhere(inf, b);
 	if (r < 0)
 		return r;
 	b->places = now;

@@ -1,12 +1,13 @@
 """Watchpoints that the server keeps itself, `monitor watch`: conditions, hits, beside the client's own; and what becomes of the server's
 breakpoints at exec and when libraries come and go."""
 import re
+import subprocess
 
 import pytest
 
 from harness import where
 from harness.gdb import GdbError
-from harness.programs import line
+from harness.programs import at, line
 
 pytestmark = pytest.mark.stopgo_only("its monitor commands")
 
@@ -182,6 +183,32 @@ def test_library_that_comes_and_goes(session, programs, relative):
     gdb.monitor(f"delete {number}")
     gdb.cont()
     gdb.expect_exit(0)
+
+
+@pytest.mark.quick
+def test_library_that_comes_back_as_another(session, programs, tmp_path):
+    """Where its condition has no meaning it waits, and is set anew when it has one again."""
+    library = programs.lib("shared")
+    source = (where.FIXTURES / "c" / "shared.c").read_text()
+    other = tmp_path / "shared.c"
+    other.write_text(re.sub(r"\bn\b", "m", source))
+    subprocess.run(["gcc", "-g", "-O0", "-fPIC", "-shared", "-Wl,-soname,shared.so", "-o", tmp_path / "shared.so", other], check=True)
+    gdb, server = session(programs.c("dlopener"), library, tmp_path / "shared.so", library)
+    gdb.run_to("main")
+    number = number_of(gdb.monitor("break shared_add pending if n == 2"))
+    stops(gdb, "shared_add")
+    first = gdb.value("$pc")
+    gdb.break_at(at("dlopener.c", "dlclose"))
+    for _ in range(2):
+        gdb.cont()
+        gdb.expect_breakpoint_stop("call")
+    assert re.search(rf"^{number} +break +1 +waits", gdb.monitor("breakpoints"), re.M)
+    stops(gdb, "shared_add")
+    assert gdb.value("n") == 2 and gdb.value("$pc") == first
+    gdb.delete()
+    gdb.cont()
+    gdb.expect_exit(0)
+    server.wait_exit()
 
 
 def test_waits_in_a_fresh_program(session, programs):
