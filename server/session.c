@@ -54,6 +54,7 @@ struct session *session_new(struct server *srv, struct conn *conn)
 		s->tracer->hit = bpoints_hit;
 		s->tracer->hit_ctx = s;
 		s->tracer->stepped = tracepoints_stepped;
+		s->tracer->stepper_gone = tracepoints_stepper_gone;
 		s->tracer->trace = NULL;
 	}
 	s->trace_frame = -1;

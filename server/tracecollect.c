@@ -295,6 +295,19 @@ static bool step_one(struct collector *c, struct trace_stepper *stepper)
 	return false;
 }
 
+void tracepoints_stepper_gone(void *ctx, struct target *target, pid_t tid)
+{
+	struct inferior *inf = inferior_of(target);
+	struct tracepoints *t = inf ? inf->all->trace : NULL;
+
+	(void)ctx;
+	if (!t || t->inf != inf)
+		return;
+	for (size_t i = t->stepper_count; i-- > 0;)
+		if (t->steppers[i].tid == tid)
+			t->steppers[i] = t->steppers[--t->stepper_count];
+}
+
 bool tracepoints_stepped(void *ctx, struct target *target, pid_t tid)
 {
 	struct inferior *inf = inferior_of(target);

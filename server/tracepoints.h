@@ -181,6 +181,7 @@ bool tracepoints_pc(const struct tracepoints *t, size_t n, uint64_t *ret);
 /* For struct tracer. */
 void tracepoints_hit(struct inferior *inf, const struct point_hit *h);
 bool tracepoints_stepped(void *ctx, struct target *target, pid_t tid);
+void tracepoints_stepper_gone(void *ctx, struct target *target, pid_t tid);
 /* ... when there is no session: other hits are events. */
 enum hit_answer tracepoints_hit_alone(void *ctx, const struct point_hit *h);
 

@@ -321,6 +321,8 @@ struct tracer {
 	void   *hit_ctx;
 	/* A thread of tell_steps() is past one more instruction; other threads run. Registers and memory can be read. False: this will do. */
 	bool  (*stepped)(void *ctx, struct target *t, pid_t tid);
+	/* Such a thread is gone before it was said that this will do. */
+	void  (*stepper_gone)(void *ctx, struct target *t, pid_t tid);
 	const struct ax_trace *trace; /* variables in conditions and commands; NULL: there are none */
 	void (*console)(void *ctx, const char *text, size_t len);  /* what breakpoint commands print; NULL: dropped */
 	void  *console_ctx;

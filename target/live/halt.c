@@ -21,6 +21,7 @@ void judge_zombie(struct task *task)
 	char state = proc_state(p->base.pid, task->tid);
 	if (state != 'Z' && state != 'X')
 		return;
+	task_tell_end_of_steps(task);
 	task_set_state(task, TASK_ZOMBIE);
 	task_set_resumed(task, false);
 	if (p->space && p->space->pid == task->tid)

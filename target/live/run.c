@@ -368,6 +368,15 @@ void task_tell_step(struct task *task)
 			tr->stepped && tr->stepped(tr->hit_ctx, &task->proc->base, task->tid);
 }
 
+void task_tell_end_of_steps(struct task *task)
+{
+	struct tracer *tr = &task->proc->live->base;
+
+	if (task->tells_steps && tr->stepper_gone)
+		tr->stepper_gone(tr->hit_ctx, &task->proc->base, task->tid);
+	task->tells_steps = false;
+}
+
 void task_stepped(struct task *task)
 {
 	struct user_regs_struct *gp;

@@ -214,6 +214,7 @@ void task_remove(struct task *task)
 	struct proc *p = task->proc;
 	struct live *live = p->live;
 
+	task_tell_end_of_steps(task);
 	if (live->over_in_place == task)
 		over_finish(task);
 	task_unqueue(task);

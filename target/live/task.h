@@ -464,6 +464,8 @@ void live_start_put_off(struct live *live);
 void task_stepped(struct task *task);
 /* An instruction is done, by a step or without one: who wanted to hear of it does. */
 void task_tell_step(struct task *task);
+/* There will be none any more. */
+void task_tell_end_of_steps(struct task *task);
 void task_restart_step(struct task *task);
 void task_syscall_stop(struct task *task);
 /* Starts whoever is meant to run and stands still only because somebody was stepping in place, or was halted in passing. */

@@ -675,6 +675,61 @@ static void threads_that_come_and_go(void **state _unused_)
 	end(t, pid);
 }
 
+static unsigned long steps_begun, steps_of_gone;
+static pid_t last_stepper;
+
+static enum hit_answer begins_steps(void *ctx _unused_, const struct point_hit *h)
+{
+	steps_begun += h->tid != last_stepper;
+	last_stepper = h->tid;
+	assert_int_equal(h->target->ops->run->tell_steps(h->target, h->tid), 0);
+	return HIT_PASS;
+}
+
+static bool steps_for_ever(void *ctx _unused_, struct target *t _unused_, pid_t tid _unused_)
+{
+	return true;
+}
+
+static void stepper_is_gone(void *ctx _unused_, struct target *t _unused_, pid_t tid _unused_)
+{
+	steps_of_gone++;
+}
+
+/* Who hears of each step of a thread hears that it is gone, and once. */
+static void the_end_of_steps_is_told(void **state _unused_)
+{
+	pid_t pid = child_of(churn_threads);
+	struct target *t = attach(pid);
+
+	tr->ops->stop_all(tr);
+	struct point own = {
+		.kind = POINT_SW, .internal = true, .number = 5, .addr = (uint64_t)marked, .len = 1
+	};
+	struct err err = { 0 };
+	tr->hit = begins_steps;
+	tr->stepped = steps_for_ever;
+	tr->stepper_gone = stepper_is_gone;
+	assert_int_equal(t->ops->points->insert(t, &own, &err), 0);
+	go_all(t, RESUME_CONT, 0);
+	for (int i = 0; i < 1000 && steps_begun < 20; i++) {
+		struct target_event ev;
+		struct pollfd pfd = { tr->ops->fd(tr), POLLIN, 0 };
+		assert_false(tr->ops->next_event(tr, &ev));
+		poll(&pfd, 1, 10);
+		tr->ops->collect(tr);
+	}
+	assert_true(steps_begun >= 20);
+	/* The next one may hit before the kernel tells of the last one's end. */
+	assert_in_range(steps_begun - steps_of_gone, 0, 3);
+	tr->ops->stop_all(tr);
+	end(t, pid);
+	assert_int_equal(steps_of_gone, steps_begun);
+	tr->hit = NULL;
+	tr->stepped = NULL;
+	tr->stepper_gone = NULL;
+}
+
 /* A system call made in a program that blocks SIGTRAP leaves it its handler. */
 static void a_call_where_traps_are_blocked(void **state _unused_)
 {
@@ -787,6 +842,7 @@ int main(void)
 		cmocka_unit_test(an_interrupt_outlasts_a_halt),
 		cmocka_unit_test(sees_every_signal_that_waits),
 		cmocka_unit_test(threads_that_come_and_go),
+		cmocka_unit_test(the_end_of_steps_is_told),
 		cmocka_unit_test(launches_steps_and_sees_the_end),
 		cmocka_unit_test(killed_from_outside_while_stopped),
 		cmocka_unit_test(kill_ends_it),

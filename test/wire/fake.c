@@ -652,8 +652,11 @@ void fake_thread_ends(struct fake *f, pid_t tid)
 {
 	for (struct fake_process *p = f->first; p; p = p->next) {
 		struct fake_thread *th = thread_of(&p->base, tid);
-		if (th)
-			*th = p->threads[--p->count];
+		if (!th)
+			continue;
+		if (f->base.stepper_gone)
+			f->base.stepper_gone(f->base.hit_ctx, &p->base, tid);
+		*th = p->threads[--p->count];
 	}
 }
 
