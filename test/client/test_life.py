@@ -443,7 +443,6 @@ def test_started_without_standard_streams(programs, tmp_path):
     server = subprocess.Popen(["/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", where.server_path(), "--once",
                                f"unix:{path}", programs.c("basic")], start_new_session=True)
     try:
-        wait.until(path.exists, "the socket appears")
         client = Rsp(path=path)
         assert client.ask("?").startswith(b"T05")
         client.send("vCont;c")

@@ -45,8 +45,9 @@ class Rsp:
         if connected:
             self.socket = connected
         elif path:
+            # The name is there before anybody listens.
             self.socket = socket.socket(socket.AF_UNIX)
-            self.socket.connect(str(path))
+            wait.until(lambda: self.socket.connect_ex(str(path)) == 0, f"somebody listens at {path!r}")
         else:
             self.socket = socket.create_connection(("127.0.0.1", port), wait.LIMIT)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
