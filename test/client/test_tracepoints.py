@@ -275,7 +275,8 @@ def test_detaching_leaves_it_traced_at_once(detached, new_gdb):
     assert "Trace is running" in gdb.cli("tstatus")
     os.kill(pid, signal.SIGTERM)
     wait.until(lambda: not process.is_alive(pid), "the end of what was let go of")
-    assert "the process has ended" in gdb.cli("tstatus")
+    # The kernel tells us before it tells the server.
+    wait.until(lambda: "the process has ended" in gdb.cli("tstatus"), "the end of the run")
     assert gdb.value("count") == 2
     gdb.kill()
 
