@@ -25,9 +25,13 @@ enum {
 struct guard {
 	int pidfd; /* ours; readable when all of us has ended, our tracees let go (kernel/exit.c, exit_notify()) */
 	uint8_t *stack, *helper_stack;
+	pid_t *ret_pid;
 };
 
 static pid_t guarded; /* the process that has a guard: a forked child has none */
+static uint8_t *guard_stack;
+static int
+	guard_fd; /* its pidfd, while there is one: its number may have been given to another since it died */
 
 /* Nothing but system calls: the server may have died holding any lock. */
 static int guard_main(void *arg _unused_)
@@ -40,10 +44,7 @@ static int guard_main(void *arg _unused_)
 	_exit(0);
 }
 
-/*
- * We wait until it has ended, so the guard has none of our descriptors when we go on. It ends at once, so that the guard is init's
- * child and none that a waitpid() of ours could wait for.
- */
+/* We wait until it has ended, so the guard has none of our descriptors when we go on, and is handed to us (start()). */
 static int helper_main(void *arg)
 {
 	const struct guard *g = arg;
@@ -55,20 +56,28 @@ static int helper_main(void *arg)
 	prctl(PR_SET_NAME, GUARD_NAME);
 	(void)setpriority(PRIO_PROCESS, 0, MOST_URGENT); /* where that is allowed */
 	(void)!chdir("/");
-	_exit(clone(guard_main, g->stack + STACK_SIZE, CLONE_VM, NULL) < 0 ? errno : 0);
+	*g->ret_pid = clone(guard_main, g->stack + STACK_SIZE, CLONE_VM, NULL);
+	_exit(*g->ret_pid < 0 ? errno : 0);
 }
 
+/* While the helper ends its child becomes ours and not init's. */
 static int start(const struct guard *g)
 {
-	int status;
+	int status, adopts = 0, r = 0;
+
+	(void)prctl(PR_GET_CHILD_SUBREAPER, &adopts, 0, 0, 0);
+	(void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	pid_t helper =
 		clone(helper_main, g->helper_stack + STACK_SIZE, CLONE_VM | CLONE_VFORK, (void *)g);
 	if (helper < 0)
-		return -errno;
-	while (waitpid(helper, &status, __WALL) < 0) {
+		r = -errno;
+	while (r == 0 && waitpid(helper, &status, __WALL) < 0) {
 		if (errno != EINTR)
-			return -errno;
+			r = -errno;
 	}
+	(void)prctl(PR_SET_CHILD_SUBREAPER, adopts, 0, 0, 0);
+	if (r < 0)
+		return r;
 	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EAGAIN;
 }
 
@@ -88,7 +97,8 @@ int guard_start(void)
 	/* What they inherit: no signal is taken, and no handler of ours runs in them. */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &old);
-	int r = start(&(struct guard){ pidfd, stacks, stacks + STACK_SIZE });
+	pid_t pid = -1;
+	int r = start(&(struct guard){ pidfd, stacks, stacks + STACK_SIZE, &pid });
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	if (r < 0) {
 		munmap(stacks, 2 * STACK_SIZE);
@@ -96,5 +106,23 @@ int guard_start(void)
 	}
 	munmap(stacks + STACK_SIZE, STACK_SIZE);
 	guarded = getpid();
+	guard_stack = stacks;
+	guard_fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	return 0;
+}
+
+void guard_stop(void)
+{
+	siginfo_t si;
+
+	if (guarded != getpid())
+		return;
+	guarded = 0;
+	if (guard_fd < 0)
+		return;
+	(void)syscall(SYS_pidfd_send_signal, guard_fd, SIGKILL, NULL, 0);
+	while (waitid(P_PIDFD, (id_t)guard_fd, &si, WEXITED | __WALL) < 0 && errno == EINTR)
+		;
+	close_fdp(&guard_fd);
+	munmap(guard_stack, STACK_SIZE);
 }

@@ -6,6 +6,7 @@
 #include <sys/signalfd.h>
 #include <time.h>
 
+#include "target/live/guard.h"
 #include "target/live/live_target.h"
 #include "target/live/patch.h"
 #include "target/live/task.h"
@@ -235,6 +236,7 @@ static void live_free(struct tracer *tr)
 		proc_free(p);
 	}
 	live_emergency_knows(NULL);
+	guard_stop();
 	close(live->sigfd);
 	if (live->stat_fd >= 0)
 		close(live->stat_fd);
