@@ -675,6 +675,66 @@ static void threads_that_come_and_go(void **state _unused_)
 	end(t, pid);
 }
 
+static void *executes(void *arg)
+{
+	while (!shared->value)
+		usleep(100);
+	execl("/bin/sh", "sh", "-c", "exit 7", NULL);
+	return arg;
+}
+
+static void execute_in_a_thread(void)
+{
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, executes, NULL);
+	shared->threads_up = 1;
+	pthread_join(thread, NULL);
+}
+
+/* The process is another program, and stands where that is told. */
+static bool has_executed(pid_t pid)
+{
+	char path[64], text[64] = "";
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	FILE *f = fopen(path, "re");
+	assert_non_null(f);
+	bool read = fgets(text, sizeof(text), f);
+	fclose(f);
+	return read && strstr(text, " (sh) t");
+}
+
+/*
+ * A leader that stands is resumed when another thread has become it, which nobody has been told of: since Linux 5.13 the kernel starts
+ * nobody then (kernel/ptrace.c, looks_like_a_spurious_pid()), and the exec is told.
+ */
+static void an_exec_beside_a_leader_that_stands(void **state _unused_)
+{
+	pid_t pid = child_of(execute_in_a_thread), other;
+	const struct resume cont = { .action = RESUME_CONT };
+
+	wait_up(1);
+	struct target *t = attach(pid);
+	tr->ops->set_events(tr, &(struct tracer_events){ .exec = true });
+	tr->ops->stop_all(tr);
+	assert_int_equal(t->ops->next_thread(t, pid, &other), 0);
+	assert_true(other);
+	assert_int_equal(t->ops->run->resume(t, other, &cont), 0);
+	tr->ops->commit(tr, false);
+	shared->value = 1;
+	for (int i = 0; i < 10000 && !has_executed(pid); i++)
+		usleep(1000);
+	assert_true(has_executed(pid));
+	assert_int_equal(t->ops->run->resume(t, pid, &cont), 0);
+	tr->ops->commit(tr, false);
+	struct target_event ev = next();
+	assert_int_equal(ev.stop.kind, STOP_EXEC);
+	assert_int_equal(ev.tid, pid);
+	assert_int_equal(ev.stop.child_tid, other);
+	tr->ops->set_events(tr, &(struct tracer_events){ 0 });
+	end(t, pid);
+}
+
 static unsigned long steps_begun, steps_of_gone;
 static pid_t last_stepper;
 
@@ -844,6 +904,7 @@ int main(void)
 		cmocka_unit_test(sees_every_signal_that_waits),
 		cmocka_unit_test(threads_that_come_and_go),
 		cmocka_unit_test(the_end_of_steps_is_told),
+		cmocka_unit_test(an_exec_beside_a_leader_that_stands),
 		cmocka_unit_test(launches_steps_and_sees_the_end),
 		cmocka_unit_test(killed_from_outside_while_stopped),
 		cmocka_unit_test(kill_ends_it),
