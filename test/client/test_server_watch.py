@@ -208,7 +208,7 @@ def test_library_that_comes_back_as_another(session, programs, tmp_path):
     gdb.delete()
     gdb.cont()
     gdb.expect_exit(0)
-    server.wait_exit()
+    assert server.wait_exit() == 0, server.err.text
 
 
 def test_waits_in_a_fresh_program(session, programs):
