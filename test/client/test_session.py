@@ -158,7 +158,7 @@ def test_until_and_advance(at_main, programs):
 
 
 def test_threads_program_over_tcp(session, programs):
-    gdb, server = session(programs.c("threads"), "4", "20")
+    gdb, server = session(programs.c("threads"), "4", "4000")
     gdb.break_at("all_ready")
     gdb.cont()
     gdb.expect_breakpoint_stop("all_ready")

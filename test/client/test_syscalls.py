@@ -81,7 +81,7 @@ def test_with_a_breakpoint_and_deleted_in_between(at_main, programs):
 
 
 def test_in_threads(session, programs):
-    gdb, _ = session(programs.c("threads"), "3", "10")
+    gdb, _ = session(programs.c("threads"), "3")
     gdb.run_to("all_ready")
     gdb.cli("catch syscall clock_nanosleep")
     threads = set()
@@ -92,6 +92,7 @@ def test_in_threads(session, programs):
         threads.add(stop.thread)
     assert 1 not in threads and threads
     gdb.delete()
+    gdb.set("stop = 1")
     gdb.cont()
     gdb.expect_exit(0)
 

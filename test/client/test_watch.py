@@ -142,7 +142,7 @@ def test_threads_that_are_there(session, programs):
 
 
 def test_deleted_is_gone_from_every_thread(session, programs):
-    gdb, _ = session(programs.c("threads"), "4", "30")
+    gdb, _ = session(programs.c("threads"), "4", "4000")
     gdb.run_to("all_ready")
     number = gdb.watch("progress[1]")
     gdb.cont()
