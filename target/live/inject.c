@@ -51,19 +51,23 @@ static int await_own_stop(struct task *task, int *ret_status)
 	siginfo_t what;
 	pid_t got;
 
-	for (unsigned began = tick_count(); (got = tick_look(task->tid, &what)) == 0;) {
+	for (unsigned began = tick_count();;) {
+		got = tick_look(task->tid, &what);
+		if (got < 0)
+			return got == -ECHILD ? -ESRCH : got;
+		if (got > 0 &&
+		    (what.si_code != CLD_TRAPPED || what.si_status >> 8 == PTRACE_EVENT_EXEC))
+			return -ESRCH;
+		/* What was seen is gone when the task has been killed since. */
+		if (got > 0 && (got = waitpid(task->tid, ret_status, __WALL | WNOHANG)) != 0)
+			return got < 0 ? -errno : 0;
 		char state = proc_state(task->proc->base.pid, task->tid);
 		if (state == 'Z' || state == 'X')
-			break;
+			return -ESRCH;
 		/* With no descriptor left nothing is said of it, be it there or not. */
 		if (!state && tick_count() - began > PATIENCE_MS)
-			break;
+			return -ESRCH;
 	}
-	if (got < 0 && got != -ECHILD)
-		return got;
-	if (got > 0 && what.si_code == CLD_TRAPPED && what.si_status >> 8 != PTRACE_EVENT_EXEC)
-		return waitpid(task->tid, ret_status, __WALL) < 0 ? -errno : 0;
-	return -ESRCH;
 }
 
 /* Its news is on the way: whatever it is started with would be lost, or meant for another program. */
