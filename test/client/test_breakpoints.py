@@ -308,6 +308,8 @@ def test_false_conditions_amid_sigtraps(session, programs):
     # Where it has its handler: gdb passes the SIGTRAP of its own breakpoints, too.
     gdb.run_to(at("traps.c", "armed"))
     gdb.cli("handle SIGTRAP nostop noprint pass")
+    # Compiled into the program it would trap a few times only.
+    gdb.monitor("set fast-conditions off")
     gdb.break_at("work", condition="i < 0")
     gdb.break_at(at("traps.c", "traps-end"))
     gdb.cont()
