@@ -32,18 +32,19 @@ static int put_register(struct session *s, struct view_regs *r, const struct tde
 	return 0;
 }
 
+/* Of the thread that is named behind everything else, or of the chosen one. */
 static bool begin(struct session *s, struct args *a, struct view_regs *r)
 {
 	struct inferior *inf;
 	int64_t id;
+	int e = 0;
 
-	if (s->trace_frame >= 0)
-		return args_ok(a);
-	int e = session_suffix_thread(s, a, &inf, &id) ? view_regs_begin(r, inf->view, id) : -ESRCH;
-
-	if (e < 0)
+	if (s->trace_frame < 0)
+		e = session_suffix_thread(s, a, &inf, &id) ? view_regs_begin(r, inf->view, id)
+							   : -ESRCH;
+	if (e < 0 || !args_done(a))
 		session_error(s, 1);
-	return e == 0 && args_ok(a);
+	return e == 0 && args_done(a);
 }
 
 void on_read_all(struct session *s, struct args *a)
@@ -129,7 +130,7 @@ void on_write_one(struct session *s, struct args *a)
 	}
 	if (is_past(s) || !begin(s, a, &r))
 		return;
-	if (!args_done(a) || set_register(s, &r, reg, bytes) < 0 || view_regs_flush(&r) < 0)
+	if (set_register(s, &r, reg, bytes) < 0 || view_regs_flush(&r) < 0)
 		session_error(s, 1);
 	else
 		reply_ok(&s->reply);
