@@ -3,13 +3,11 @@
  *
  * Names.  packet_name_len() cuts the name off a body so that a table finds a row by exact match and
  * order never matters:
- *   - bodies starting with q, Q, v or j:  up to the first of  : ; ,  or the end      qXfer  vCont
- * vCont?  vFile  jThreadsInfo except qRegisterInfo and qThreadStopInfo, whose hex argument follows
- * directly  qRegisterInfo1f -> qRegisterInfo
- *   - starting with H, Z, z, b or _:      the first two characters                   Hg  Hc  Z0  z4
- * bc  bs  _M  _m
- *   - everything else:                    the first character                        m  M  x  p  g
- * ?  !  D  T  k Sub-operations (qXfer objects, vFile operations) are arguments.
+ *   - bodies starting with q, Q, v or j:  up to the first of  : ; ,  or the end      qXfer  vCont?  vFile  jThreadsInfo
+ *     except qRegisterInfo and qThreadStopInfo, whose hex argument follows directly   qRegisterInfo1f -> qRegisterInfo
+ *   - starting with H, Z, z, b or _:      the first two characters                   Hg  Hc  Z0  z4  bc  bs  _M  _m
+ *   - everything else:                    the first character                        m  M  x  p  g  ?  !  D  T  k
+ * Sub-operations (qXfer objects, vFile operations) are arguments.
  *
  * Arguments.  struct args is a cursor over a body, as base/bytes.h is over a file: every read
  * checks, the first failure sticks, later reads yield 0 and args_ok() is false; so a handler reads

@@ -80,8 +80,8 @@ struct stop_reply {
 
 	/* lldb and Delve only; NULL or 0 leaves them out */
 	const char *name;
-	const struct stop_reply_thread
-		*threads; /* every thread of the process: threads: and thread-pcs: */
+	/* Every thread of the process: threads: and thread-pcs: */
+	const struct stop_reply_thread *threads;
 	size_t nthreads;
 	const char *jstopinfo;   /* JSON text; sent in hex */
 	const char *description; /* a sentence; NULL: made from the reason where lldb needs one */

@@ -29,7 +29,7 @@ struct thread_note {
 	pid_t tid;
 	struct resume doing; /* a step or range that was asked for; CONT: nothing to go on with */
 	bool is_doing;
-	int64_t as;           /* the thread id it was named by; 0: none */
+	int64_t as;       /* the thread id it was named by; 0: none */
 	bool stop_asked;  /* vCont;t: its STOP_INTERRUPT is reported with signal 0 */
 	unsigned options; /* QThreadOptions */
 	bool listed;      /* was in the last jstopinfo for Delve */
@@ -72,8 +72,8 @@ struct inferiors {
 	struct launching launching;
 	struct tracepoints *trace; /* NULL: no client has asked for any */
 	bool quiet; /* nothing is said when one ends: over stdio our stderr is the client's screen */
-	struct stdio_pty
-		*pty; /* the terminal of the program launched last; NULL: it has the server's */
+	/* Of the program launched last; NULL: it has the server's terminal */
+	struct stdio_pty *pty;
 };
 
 void inferiors_init(struct inferiors *all);

@@ -5,7 +5,6 @@
  * a time; what comes until vStdio asks for the next one is put together.
  */
 #include <errno.h>
-#include <inttypes.h>
 
 #include "server/conn.h"
 #include "server/handlers.h"
@@ -15,8 +14,8 @@ enum { WAITING_MAX = 16 * 1024 * 1024 };
 
 struct stdio_queue {
 	bool notified; /* vStdio is due */
-	uint64_t
-		dropped; /* bytes there was no room for since, which is told when all that waits has been fetched */
+	/* Bytes there was no room for since, which is told when all that waits has been fetched */
+	uint64_t dropped;
 	struct buf waiting;
 };
 
@@ -89,11 +88,10 @@ void on_vstdio(struct session *s, struct args *a)
 
 	(void)a;
 	if (q && q->dropped && !q->waiting.len) {
-		buf_printf(
-			&q->waiting,
-			"(%" PRIu64
-			" bytes that the program printed were dropped: the client did not read)\n",
-			q->dropped);
+		buf_printf(&q->waiting,
+			   "(%llu bytes that the program printed were dropped: "
+			   "the client did not read)\n",
+			   (unsigned long long)q->dropped);
 		q->dropped = 0;
 	}
 	if (!s->non_stop) {

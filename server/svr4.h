@@ -10,8 +10,8 @@ struct linkmap_object;
 
 /* What the annex asks for; all 0: everything. */
 struct svr4_part {
-	uint64_t
-		start; /* begin with this link_map, which is the one behind prev, in this namespace */
+	/* Begin with this link_map, which is the one behind prev, in this namespace */
+	uint64_t start;
 	uint64_t prev;
 	uint64_t lmid;
 	bool bare; /* nothing of namespaces: lldb's parser knows no more than lldb-server says */

@@ -53,8 +53,8 @@ struct go_type_page {
 
 struct go_types {
 	const struct image_mem *im;
-	struct go_type_page
-		*pages; /* GO_TYPE_PAGES of them, all zero at first; NULL: nothing is kept */
+	/* GO_TYPE_PAGES of them, all zero at first; NULL: nothing is kept */
+	struct go_type_page *pages;
 	uint64_t types, etypes; /* the type section; 0: not known, names of types cannot be read */
 	bool shifted_offsets;   /* Go 1.18 */
 };

@@ -249,8 +249,8 @@ int live_each_region(struct proc *p, bool (*fn)(void *ctx, const struct mem_regi
 
 struct look {
 	uint64_t addr;
-	struct mem_region
-		found; /* start: the end of the last one below addr, until there is one at or above it */
+	/* start: the end of the last one below addr, until there is one at or above it */
+	struct mem_region found;
 	bool done;
 };
 

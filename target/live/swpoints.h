@@ -32,8 +32,8 @@ struct swpoint {
 	bool internal; /* wanted by the server for itself, whether or not a client wants it too */
 	bool inserted;
 	bool persist;
-	uint64_t
-		seen_at; /* inserted: when it was last seen in memory, in starts of tasks (struct space) */
+	/* inserted: when it was last seen in memory, in starts of tasks (struct space) */
+	uint64_t seen_at;
 	struct ax **conditions;
 	size_t condition_count;
 	struct ax **commands;

@@ -77,8 +77,8 @@ struct task {
 	enum task_pstop pstop;
 	int stop_signo; /* PSTOP_SIGNAL: what is about to be delivered */
 	bool fresh; /* stopped by news that nobody has drawn conclusions from yet: the kernel alone knows why and where */
-	const struct user_regs_struct
-		*away;         /* it makes a system call for us: what it is to get back */
+	/* It makes a system call for us: what it is to get back */
+	const struct user_regs_struct *away;
 	bool interrupt_sent;   /* a PTRACE_INTERRUPT of ours may still be on its way */
 	bool interrupt_wanted; /* the client asked for it, and has been told of no stop since */
 	bool interrupt_any;    /* ... of whichever thread: should this one end first, of another */
@@ -88,8 +88,8 @@ struct task {
 	bool put_off;  /* runs again when the news of this round has been collected */
 	bool queued;   /* in the tracer's event queue */
 	bool stepping; /* last restarted by PTRACE_SINGLESTEP */
-	uint64_t step_rip,
-		step_rsp; /* ... from there; step_rip 0: the program traps by itself, or it is not known */
+	/* ... from there; step_rip 0: the program traps by itself, or it is not known */
+	uint64_t step_rip, step_rsp;
 	bool in_kernel; /* stands inside a system call: a step ends on the way out of it, nothing executed */
 	bool defies_stop; /* its client has it run although its process is in a job-control stop */
 	bool stop_taken; /* it ran on behalf of us in a job-control stop, which it is to go back to */
@@ -98,19 +98,19 @@ struct task {
 	bool tells_steps;    /* tracer.stepped is to hear of each instruction */
 	bool vforking;       /* waits in the kernel for its vfork child */
 	bool gp_valid, gp_dirty;
-	bool gp_early; /* fetched since it stopped, before it was known why */
+	bool gp_early;    /* fetched since it stopped, before it was known why */
 	bool dregs_stale; /* the debug registers must be written before it runs */
 	bool dregs_used;  /* some are set in the kernel */
 	bool dr6_old;     /* DR6 holds a hit that has been dealt with */
 	bool has_pending;
-	uint64_t
-		pending_pc; /* where it was when pending was made: an event is stale once it moved */
+	/* Where it was when pending was made: an event is stale once it moved */
+	uint64_t pending_pc;
 	struct stop pending;
 	struct stop told;
 	bool pass_valid; /* the breakpoint at pass_pc has been dealt with: step over it */
 	uint64_t pass_pc;
-	uint64_t
-		start_rip; /* != 0: where a new task begins, made from within a copy of its parent's instruction */
+	/* != 0: where a new task begins, made from within a copy of its parent's instruction */
+	uint64_t start_rip;
 	struct resume how;
 	struct over over;
 	struct deferred_signal *deferred;
@@ -136,17 +136,18 @@ struct space {
 	int refs;
 	int memfd; /* /proc/PID/mem, read and write */
 	pid_t pid; /* a task that lives in it, for process_vm_readv */
-	unsigned
-		lifted; /* > 0: breakpoints are kept out, an untraced vfork child runs in this memory */
-	unsigned strangers; /* of these: threads there was no memory for, which run untraced to the end */
+	/* > 0: breakpoints are kept out, an untraced vfork child runs in this memory */
+	unsigned lifted;
+	/* Of these: threads there was no memory for, which run untraced to the end */
+	unsigned strangers;
 	uint64_t starts; /* of tasks in it: what was seen in memory may have changed since */
 	struct swpoints sw;
 	struct scratch *scratch; /* pages for out-of-line copies */
 	uint64_t syscall_insn;   /* where a syscall instruction is; 0: not looked for yet */
 	bool shadow_known, shadow_stack;
 	struct block *blocks; /* what alloc() mapped */
-	bool patched; /* int3s have been in it: the trap of one may be on its way long after */
-	struct live *live;    /* once there is a patch: patch.h */
+	bool patched;      /* int3s have been in it: the trap of one may be on its way long after */
+	struct live *live; /* once there is a patch: patch.h */
 	struct patch *patches;
 	struct patch_page *patch_pages;
 };

@@ -20,8 +20,8 @@ struct fake {
 	struct fake_process *first;
 	struct tracer_events events;
 	struct buf did; /* what was done to it: "resume 1 cont; commit; " */
-	struct buf
-		out; /* what the session sent: one body a line, notifications with '%' in front */
+	/* What the session sent: one body a line, notifications with '%' in front */
+	struct buf out;
 	struct server server;
 	struct inferiors inferiors;
 	pid_t next_pid;
