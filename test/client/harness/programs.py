@@ -48,15 +48,18 @@ class Programs:
                         pytrace=False)
 
     def _unfinished(self, name):
-        """Where to build it before it gets its name: several runs may share the folder."""
-        return self.folder / f"{name}.{os.getpid()}"
+        """Where to build it before it gets its name, in a folder of our own: several runs may share the other, and compilers
+        put what they make on the way beside the result."""
+        folder = self.folder / f"unfinished-{os.getpid()}"
+        folder.mkdir(exist_ok=True)
+        return folder / name
 
     @staticmethod
     def _finish(new, out):
         """Whoever is first has made it: what runs already is not replaced."""
         with contextlib.suppress(FileExistsError):
             os.link(new, out)
-        os.unlink(new)
+        shutil.rmtree(new.parent)
 
     def _once(self, name, command_of):
         """Build into `name` unless it is there; command_of(output path) is the compiler's command line."""
