@@ -178,8 +178,11 @@ static bool is_judged(const struct task *task)
 static bool ran_into_ours(const struct task *task, const siginfo_t *si,
 			  const struct user_regs_struct *there)
 {
-	return !is_judged(task) && !task->away && is_trap(si) && si->si_code == SI_KERNEL &&
-	       byte_at(task->proc->space->memfd, there->rip - 1) != INT3;
+	if (is_judged(task) || task->away || si->si_signo != SIGTRAP || is_event(si))
+		return false;
+	return over_behind_int3(task->proc->space, there->rip) ||
+	       (si->si_code == SI_KERNEL &&
+		byte_at(task->proc->space->memfd, there->rip - 1) != INT3);
 }
 
 static int signal_of_stop(const struct task *task, const siginfo_t *si)
@@ -225,9 +228,11 @@ static bool leave_stub(const struct task *task, const siginfo_t *si,
 	return ours;
 }
 
-static bool trap_to_come(const struct task *task)
+static bool trap_to_come(const struct task *task, const struct user_regs_struct *there)
 {
-	return task->proc->space->patches ? pt_fault_queued(task->tid) : pt_trap_queued(task->tid);
+	const struct space *s = task->proc->space;
+	return over_behind_int3(s, there->rip) ||
+	       (s->patches ? pt_fault_queued(task->tid) : pt_trap_queued(task->tid));
 }
 
 static void leave(struct task *task, const struct user_regs_struct *there, const siginfo_t *si)
@@ -238,7 +243,8 @@ static void leave(struct task *task, const struct user_regs_struct *there, const
 	int signo = ours ? 0 : signal_of_stop(task, si);
 
 	if (ran_into_ours(task, si, there)) {
-		signo = 0;
+		if (is_trap(si)) /* and not one that was sent, with which it was merged */
+			signo = 0;
 		if (!changed)
 			gp.rip = there->rip - 1;
 	} else if (task->over.kind == OVER_SLOT && !over_leave_copy(task, &gp) &&
@@ -290,7 +296,7 @@ static bool try_leave(struct task *task)
 	 * The kernel looks at interrupts before signals: the trap of an int3 or of a step may still be queued (news.c), though the registers
 	 * with which it was about to be started to hear of it may have been written.
 	 */
-	if (is_event(&si) && trap_to_come(task)) {
+	if (is_event(&si) && trap_to_come(task, &gp)) {
 		if (!task->away)
 			task->state = TASK_RUNNING;
 		return pt_cont(task->tid, 0) < 0;

@@ -123,9 +123,17 @@ void task_take_stop_later(struct task *task)
 	task->stop_taken |= !task->defies_stop;
 }
 
-static bool trap_may_follow(const struct task *task)
+static bool is_behind_int3(struct task *task)
 {
-	return task->proc->space->patched || task->stepping || task->dregs_used;
+	struct user_regs_struct *gp;
+	return task_gp(task, &gp) == 0 && over_behind_int3(task->proc->space, gp->rip);
+}
+
+static bool trap_to_come(struct task *task)
+{
+	bool may_be = task->proc->space->patched || task->stepping || task->dregs_used;
+	return may_be && pt_signal_queued(task->tid, SIGTRAP) &&
+	       (pt_trap_queued(task->tid) || is_behind_int3(task));
 }
 
 static void interrupted(struct task *task, bool group)
@@ -134,7 +142,7 @@ static void interrupted(struct task *task, bool group)
 	 * The kernel looks at interrupts before signals: a task that has just run into an int3 can stop here first, its pc behind the int3
 	 * and the SIGTRAP still to come. Started now it executes nothing and stops again with that SIGTRAP.
 	 */
-	if (trap_may_follow(task) && pt_trap_queued(task->tid)) {
+	if (trap_to_come(task)) {
 		if (group)
 			task_take_stop_later(task);
 		task_start(task, START_CONT, 0);
@@ -216,18 +224,14 @@ static void task_stopped(struct task *task, struct news news)
 	}
 }
 
-/*
- * Of a SIGTRAP behind the first byte of a longer instruction, where an int3 of ours is, the kernel need not be asked: nobody comes to stand
- * there by another way, and a signal that was sent is told where instructions begin.
- */
+/* The kernel need not be asked, and may not know, what a SIGTRAP is there. */
 static bool is_int3_of_ours(struct task *task)
 {
-	if (!task || task->state != TASK_RUNNING || task->stepping || task->dregs_used ||
-	    !task->proc->space->patched || task->gp_dirty || pt_get_gp(task->tid, &task->gp) < 0)
+	if (!task || task->state != TASK_RUNNING || !task->proc->space->patched || task->gp_dirty ||
+	    pt_get_gp(task->tid, &task->gp) < 0)
 		return false;
 	task->gp_early = true;
-	const struct swpoint *point = swpoints_find(&task->proc->space->sw, task->gp.rip - 1);
-	return point && point->inserted && !point->jump_len && over_is_long(point);
+	return over_behind_int3(task->proc->space, task->gp.rip);
 }
 
 void live_hear(struct live *live, pid_t tid, int status)

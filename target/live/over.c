@@ -16,6 +16,7 @@
 #include <sys/uio.h>
 
 #include "base/log.h"
+#include "target/live/patch.h"
 #include "target/live/task.h"
 #include "target/x86/insn.h"
 
@@ -91,7 +92,7 @@ static int fix_write(void *ctx, uint64_t addr, const void *from, size_t len)
 	return space_write_raw(ctx, addr, from, len);
 }
 
-static struct over_plan *plan_of(struct proc *p, struct swpoint *point)
+static struct over_plan *plan_of(struct space *s, struct swpoint *point)
 {
 	if (point->plan)
 		return point->plan;
@@ -102,9 +103,16 @@ static struct over_plan *plan_of(struct proc *p, struct swpoint *point)
 	if (!plan)
 		return NULL;
 	plan->refs = 1;
-	if (live_mem_read(&p->base, point->addr, code, sizeof(code), &got) == 0)
+	if (space_read_raw(s, point->addr, code, sizeof(code), &got) == 0) {
+		swpoints_hide(&s->sw, point->addr, code, got);
 		plan->decoded = insn_decode(code, got, &plan->insn) == 0;
+	}
 	return point->plan = plan;
+}
+
+void over_look_at(struct space *s, struct swpoint *point)
+{
+	(void)plan_of(s, point);
 }
 
 /* A thread with a shadow stack must make its calls and returns itself. */
@@ -327,7 +335,7 @@ bool over_start(struct task *task, int signo)
 		return false;
 	}
 	bool signal_first = signal_comes_first(task);
-	struct over_plan *plan = plan_of(p, point);
+	struct over_plan *plan = plan_of(p->space, point);
 	if (plan && !signal_first && emulate(task, plan, gp)) {
 		/* What it goes on with is in our tables alone. */
 		task->how.signo = signo;
@@ -365,7 +373,7 @@ bool over_start_unwanted(struct task *task, int signo)
 	struct swpoint *point = swpoints_find(&p->space->sw, gp->rip);
 	if (!point || !point->inserted || swpoint_needed(point) || signal_comes_first(task))
 		return false;
-	struct over_plan *plan = plan_of(p, point);
+	struct over_plan *plan = plan_of(p->space, point);
 	if (plan && emulate(task, plan, gp)) {
 		live_event(task, (struct stop){ .kind = STOP_STEP, .signo = SIGTRAP });
 		return true;
@@ -552,15 +560,24 @@ bool over_scratch_holds(const struct space *s, uint64_t addr)
 	return false;
 }
 
-bool over_is_long(const struct swpoint *point)
+/* The first byte of an instruction that has more, and not a prefix that may be jumped over. */
+static bool is_long(const struct over_plan *plan)
 {
 	static const uint8_t prefixes[] = { 0xf0, 0xf2, 0xf3, 0x66, 0x67, 0x26,
 					    0x2e, 0x36, 0x3e, 0x64, 0x65 };
-	const struct over_plan *plan = point->plan;
 
 	/* Programs do jump behind these: libc over its `lock` while it has one thread, others over the `rep` of a ret. */
 	return plan && plan->decoded && plan->insn.length > 1 &&
 	       !memchr(prefixes, plan->insn.bytes[0], sizeof(prefixes));
+}
+
+bool over_behind_int3(const struct space *s, uint64_t pc)
+{
+	const struct swpoint *point = swpoints_find(&s->sw, pc - 1);
+
+	if (point && point->inserted && !point->jump_len)
+		return is_long(point->plan);
+	return patch_behind_trap(s, pc) != NULL;
 }
 
 const char *over_way(const struct swpoint *point)

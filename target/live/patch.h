@@ -32,6 +32,7 @@ enum { PATCH_AFTER = 200, PATCHES_MAX = 256 };
 
 struct live;
 struct news;
+struct patch;
 struct point;
 struct proc;
 struct space;
@@ -65,6 +66,8 @@ void patch_take_out(struct space *s, struct swpoint *p);
 bool patch_news(struct task *task, struct news *news);
 /* The same for registers alone, of a thread that stopped for an int3 or a fault; true: which was ours. Allocates nothing. */
 bool patch_leave(struct space *s, struct user_regs_struct *gp, bool int3, bool fault);
+/* The stub whose int3, a condition being true, lies just before pc; NULL: none. */
+const struct patch *patch_behind_trap(const struct space *s, uint64_t pc);
 /* Times the point was passed natively. */
 uint64_t patch_passed(struct space *s, const struct swpoint *p);
 /* What a forked child is to know: its memory has the pages, and is to have no jumps. */

@@ -22,6 +22,14 @@ struct patch *patch_at(const struct space *s, uint64_t pc)
 	return patch;
 }
 
+const struct patch *patch_behind_trap(const struct space *s, uint64_t pc)
+{
+	const struct patch *patch = s->patches;
+	while (patch && pc - 1 != patch->native.at + patch->native.trap)
+		patch = patch->next;
+	return patch;
+}
+
 static int read_stack(void *ctx, uint64_t addr, void *into, size_t len)
 {
 	struct space *s = ctx;
@@ -43,14 +51,12 @@ static int leave(struct space *s, const struct patch *patch, struct user_regs_st
 
 bool patch_leave(struct space *s, struct user_regs_struct *gp, bool int3, bool fault)
 {
-	const struct patch *patch = patch_at(s, gp->rip - int3);
+	const struct patch *patch = int3 ? patch_behind_trap(s, gp->rip) : patch_at(s, gp->rip);
 
 	if (!patch)
 		return false;
 	if (!int3)
 		return leave(s, patch, gp) == NATIVE_ASKING && fault;
-	if (gp->rip - 1 != patch->native.at + patch->native.trap)
-		return false;
 	gp->rip = patch->addr;
 	return true;
 }
@@ -113,14 +119,13 @@ bool patch_news(struct task *task, struct news *news)
 
 	if (!s->patches || task_gp(task, &gp) < 0)
 		return false;
-	struct patch *patch = patch_at(s, gp->rip - (news->kind == NEWS_INT3));
+	bool int3 = news->kind == NEWS_INT3;
+	const struct patch *patch = int3 ? patch_behind_trap(s, gp->rip) : patch_at(s, gp->rip);
 	if (!patch)
 		return false;
-	if (news->kind == NEWS_INT3) {
-		if (gp->rip - 1 == patch->native.at + patch->native.trap) {
-			as_if_trapped(gp, patch);
-			task_gp_changed(task);
-		}
+	if (int3) {
+		as_if_trapped(gp, patch);
+		task_gp_changed(task);
 		return false;
 	}
 	/* Interrupts are looked at before signals: the fault has happened, its signal is still to come. */

@@ -41,6 +41,7 @@ static int put_in(struct space *s, struct swpoint *p)
 		return -EFAULT;
 	}
 	p->seen_at = UINT64_MAX;
+	over_look_at(s, p);
 	log_debug(LOG_POINTS, "int3 in at %#" PRIx64, p->addr);
 	return 0;
 }

@@ -485,8 +485,14 @@ void live_check_no_resumed(struct live *live, struct proc *p, bool was_resumed);
 uint64_t over_hole_near(struct proc *p, uint64_t addr);
 /* In words; "" when nobody had to yet. */
 const char *over_way(const struct swpoint *point);
-/* Known to cover the first byte of an instruction that has more, and not a prefix that may be jumped over. */
-bool over_is_long(const struct swpoint *point);
+/* Its instruction becomes known. */
+void over_look_at(struct space *s, struct swpoint *point);
+/*
+ * Who stands there has executed an int3 of ours, whatever the kernel says of the stop: nobody comes to be inside an instruction, or behind
+ * a stub, by another way. The SIGTRAP of an int3 is dropped where one that was sent to the thread is waiting already
+ * (kernel/signal.c, legacy_queue()); that one is then the int3's. Of an int3 that covers a whole instruction it cannot be told.
+ */
+bool over_behind_int3(const struct space *s, uint64_t pc);
 /* true: the task was started, held or has got its event; false: it stands behind the instruction and goes on like any other. */
 bool over_start(struct task *task, int signo);
 /*
