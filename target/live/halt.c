@@ -43,7 +43,7 @@ static void judge_late(struct task *task)
 
 static bool concerns(const struct proc *p, const struct proc *only)
 {
-	return only ? p == only || p->space == only->space : !p->base.alone;
+	return only ? p == only || p->space == only->space : !proc_is_alone(p);
 }
 
 static void halt_interrupt(struct live *live, struct proc *only)

@@ -40,7 +40,7 @@ static bool nobody_resumed(const struct live *live)
 	size_t alone = 0;
 
 	for (const struct proc *p = live->procs; p && live->resumed_count; p = p->next)
-		for (size_t i = 0; p->base.alone && i < p->count; i++)
+		for (size_t i = 0; proc_is_alone(p) && i < p->count; i++)
 			alone += p->tasks[i]->resumed;
 	return live->resumed_count == alone;
 }
@@ -328,7 +328,7 @@ void task_go(struct task *task)
 
 static bool is_released(const struct proc *p, enum release whom)
 {
-	return whom == RELEASE_ALL || (whom == RELEASE_HIDDEN ? p->hidden : p->base.alone);
+	return whom == RELEASE_ALL || (whom == RELEASE_HIDDEN ? p->hidden : proc_is_alone(p));
 }
 
 void live_release(struct live *live, enum release whom)
@@ -587,7 +587,7 @@ static void settle_all(struct live *live)
 	size_t kept = 0;
 
 	for (struct proc *p = live->procs; p; p = p->next) {
-		for (size_t i = 0; !p->base.alone && i < p->count; i++) {
+		for (size_t i = 0; !proc_is_alone(p) && i < p->count; i++) {
 			settle(p->tasks[i]);
 			p->tasks[i]->queued = false;
 		}

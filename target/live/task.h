@@ -258,6 +258,12 @@ static inline struct proc *proc_of(struct target *t)
 	return (struct proc *)t;
 }
 
+/* Its client has let go of it, or of the parent that waits for this unseen vfork child. */
+static inline bool proc_is_alone(const struct proc *p)
+{
+	return p->base.alone || (p->hidden && p->vfork_parent && p->vfork_parent->base.alone);
+}
+
 /* task.c: tables */
 struct proc *proc_new(struct live *live, pid_t pid, bool launched);
 void proc_free(struct proc *p);

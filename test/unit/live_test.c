@@ -735,6 +735,52 @@ static void an_exec_beside_a_leader_that_stands(void **state _unused_)
 	end(t, pid);
 }
 
+static void count_in_a_vfork_child(void)
+{
+	shared->threads_up = 1;
+	while (!shared->value)
+		usleep(100);
+	if (vfork() == 0) {
+		while (!shared->stop)
+			shared->calls++;
+		_exit(0);
+	}
+}
+
+static bool goes_on_counting(void)
+{
+	unsigned long before = shared->calls;
+
+	for (int i = 0; i < TRIES && shared->calls < before + 1000; i++) {
+		usleep(1000);
+		tr->ops->collect(tr);
+	}
+	return shared->calls >= before + 1000;
+}
+
+/* A stop passes by what is alone, and the vfork child that it waits for. */
+static void a_vfork_child_of_what_is_alone(void **state _unused_)
+{
+	pid_t pid = child_of(count_in_a_vfork_child);
+
+	wait_up(1);
+	struct target *t = attach(pid);
+	tr->ops->stop_all(tr);
+	pass_only(SIGCHLD);
+	t->alone = true;
+	go_all(t, RESUME_CONT, 0);
+	shared->value = 1;
+	assert_true(goes_on_counting());
+	tr->ops->stop_all(tr);
+	assert_true(goes_on_counting());
+	shared->stop = 1;
+	struct target_event ev = next();
+	assert_int_equal(ev.stop.kind, STOP_EXITED);
+	assert_int_equal(ev.stop.status, 7);
+	t->ops->close(t);
+	pass_only(0);
+}
+
 static unsigned long steps_begun, steps_of_gone;
 static pid_t last_stepper;
 
@@ -903,6 +949,7 @@ int main(void)
 		cmocka_unit_test(an_interrupt_outlasts_a_halt),
 		cmocka_unit_test(sees_every_signal_that_waits),
 		cmocka_unit_test(threads_that_come_and_go),
+		cmocka_unit_test(a_vfork_child_of_what_is_alone),
 		cmocka_unit_test(the_end_of_steps_is_told),
 		cmocka_unit_test(an_exec_beside_a_leader_that_stands),
 		cmocka_unit_test(launches_steps_and_sees_the_end),
