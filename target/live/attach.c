@@ -7,22 +7,7 @@
 #include "base/log.h"
 #include "target/live/guard.h"
 #include "target/live/live_target.h"
-#include "target/live/permit.h"
 #include "target/live/task.h"
-
-/* The guard of a server that was killed may have come after the process was looked at. */
-static int seize(pid_t tid)
-{
-	struct permit_facts f;
-	int r = pt_seize(tid, false);
-
-	if (r == -EPERM) {
-		permit_look_past_guard(tid, &f);
-		if (!f.tracer)
-			r = pt_seize(tid, false);
-	}
-	return r;
-}
 
 /* Seizes what /proc lists and is not ours yet; how many were new, or -errno of the first refusal. */
 static int seize_pass(struct proc *p, struct err *err)
@@ -40,7 +25,7 @@ static int seize_pass(struct proc *p, struct err *err)
 		pid_t tid = (pid_t)atoi(entry->d_name);
 		if (tid <= 0 || task_find(p->live, tid))
 			continue;
-		int r = seize(tid);
+		int r = pt_seize(tid, false);
 		if (r == -ESRCH)
 			continue; /* ended between the listing and now */
 		if (r == -EPERM && tid != p->base.pid) {

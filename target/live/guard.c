@@ -18,8 +18,7 @@
 enum {
 	STACK_SIZE = 64 * 1024,
 	MOST_URGENT = -20,
-	PATIENCE_MS =
-		5000, /* nobody waits for us; a busy machine may take its time to stop a thread */
+	PATIENCE_MS = 5000, /* a busy machine may take its time to stop a thread */
 };
 
 struct guard {
@@ -30,8 +29,8 @@ struct guard {
 
 static pid_t guarded; /* the process that has a guard: a forked child has none */
 static uint8_t *guard_stack;
-static int
-	guard_fd; /* its pidfd, while there is one: its number may have been given to another since it died */
+/* Its pidfd, while there is one: its number may have been given to another since it died. */
+static int guard_fd;
 
 /* Nothing but system calls: the server may have died holding any lock. */
 static int guard_main(void *arg _unused_)

@@ -367,21 +367,46 @@ int permit_judge(const struct permit_facts *f, struct err *err)
 	return r;
 }
 
-void permit_look_past_guard(pid_t pid, struct permit_facts *ret)
+/* The server it waits for is its parent until that ends; when it is reaped as well there is no number for it. */
+static bool is_guard_at_work(pid_t pid)
 {
-	enum { LOOKS = 100 };
+	char name[32], info[512], status[4096];
 
-	permit_look(pid, ret);
-	for (int i = 0; i < LOOKS && ret->tracer && !strcmp(ret->tracer_name, GUARD_NAME); i++) {
+	if (read_proc(pid, "comm", name, sizeof(name)) < 0 || strcmp(name, GUARD_NAME "\n") != 0 ||
+	    read_proc(pid, "fdinfo/0", info, sizeof(info)) < 0 || !status_field(info, "Pid") ||
+	    read_proc(pid, "status", status, sizeof(status)) < 0)
+		return false;
+	const char *state = status_field(status, "State");
+	return state && !is_zombie_state(*state) &&
+	       status_number(info, "Pid", 10) != status_number(status, "PPid", 10);
+}
+
+static bool any_guard_at_work(void)
+{
+	DIR *dir = opendir("/proc");
+	bool any = false;
+
+	for (struct dirent *d; dir && !any && (d = readdir(dir));)
+		any = atoi(d->d_name) > 0 && is_guard_at_work(atoi(d->d_name));
+	if (dir)
+		closedir(dir);
+	return any;
+}
+
+/* Of a server that was killed. Threads that it finds taken by us would stay as that server left them. */
+static void await_guards(void)
+{
+	enum { LOOKS = 500 };
+
+	for (int i = 0; i < LOOKS && any_guard_at_work(); i++)
 		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
-		permit_look(pid, ret);
-	}
 }
 
 int permit_check(pid_t pid, struct err *err)
 {
 	struct permit_facts f;
 
-	permit_look_past_guard(pid, &f);
+	await_guards();
+	permit_look(pid, &f);
 	return permit_judge(&f, err);
 }

@@ -44,10 +44,9 @@ struct permit_facts {
 };
 
 void permit_look(pid_t pid, struct permit_facts *ret);
-/* Waits first for the guard of a server that was killed, which traces the process for a moment; for a second at most. */
-void permit_look_past_guard(pid_t pid, struct permit_facts *ret);
 /* 0 or the refusal, from the facts alone. */
 int permit_judge(const struct permit_facts *f, struct err *err);
+/* Waits first for the guards of servers that were killed (guard.h) to have cleaned up, for five seconds at most. */
 int permit_check(pid_t pid, struct err *err);
 
 #endif
