@@ -153,8 +153,6 @@ static void put_for_gdb(struct buf *b, const struct stop_reply *sr,
 	put_reason(b, sr, d);
 	put_registers(b, sr, SIZE_MAX);
 	put_thread(b, sr, d);
-	if (sr->core >= 0)
-		buf_printf(b, "core:%x;", (unsigned)sr->core);
 }
 
 /* As hexname when a byte has a meaning to the frame, to lldb's key:value; list or (Delve) as an escape. */

@@ -2,7 +2,7 @@
  * stopreply.h - why the debuggee stopped, in the words of the client's dialect.
  *
  * One struct, three dialects:
- *   gdb    T05swbreak:;06:<rbp>;07:<rsp>;10:<rip>;thread:p1.2;core:0;
+ *   gdb    T05swbreak:;06:<rbp>;07:<rsp>;10:<rip>;thread:p1.2;
  *   lldb
  * T05thread:p1.2;name:x;threads:2,3;thread-pcs:4711fa,471200;jstopinfo:<hex>;06:<rbp>;…;reason:breakpoint;
  *   Delve  as lldb, bare thread ids, Linux signal numbers, and watch:<addr>, which it needs to
@@ -74,7 +74,6 @@ struct stop_reply {
 	struct threadid child;
 	uint64_t number;  /* system call */
 	const char *path; /* exec */
-	int core;         /* -1: not said */
 	const struct stop_reply_reg *regs;
 	size_t nregs;
 

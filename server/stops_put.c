@@ -62,7 +62,6 @@ struct stop_reply stops_describe(struct inferior *inf, int64_t id, const struct 
 		.kind = STOP_REPLY_STOPPED,
 		.signal = SIGNALS_TRAP,
 		.thread = session_id(inf, id),
-		.core = -1,
 	};
 
 	switch (stop->kind) {
@@ -138,29 +137,20 @@ static void expedite(struct session *s, struct inferior *inf, int64_t id, struct
 	}
 }
 
-/* The processor is read from /proc: not at each of a hundred thousand single steps, but at the end of those that make a line. */
-static bool tells_core(struct inferior *inf, int64_t id, enum stop_reply_reason reason)
-{
-	if (reason != STOP_REASON_TRACE)
-		return true;
-	pid_t tid = threadview_tid_of(inf->view, id);
-	const struct thread_note *note = tid ? inferior_note(inf, tid) : NULL;
-	return note && note->doing.action == RESUME_RANGE;
-}
-
+/*
+ * No "core": it would be read from /proc at every stop, and what gdb shows of it comes from the list of threads, which it asks for at
+ * each stop that it shows.
+ */
 static void put_stopped(struct session *s, struct inferior *inf, int64_t id, struct stop_reply *sr,
 			struct buf *b)
 {
 	struct expedited e;
-	struct view_thread about;
 	char path[PATH_MAX];
 	size_t start = b->len;
 
 	expedite(s, inf, id, &e);
 	sr->regs = e.regs;
 	sr->nregs = e.count;
-	if (tells_core(inf, id, sr->reason) && threadview_describe(inf->view, id, &about) == 0)
-		sr->core = about.core;
 	if (sr->reason == STOP_REASON_EXEC) {
 		if (inf->target->ops->exe_path(inf->target, path, sizeof(path)) < 0)
 			path[0] = 0;

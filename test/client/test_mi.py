@@ -45,6 +45,7 @@ def test_sequence_of_cppdbg(serve, new_gdb, programs):
 
 def look_around(gdb, stop):
     """What MIEngine asks at every stop."""
+    assert stop.results["core"].isdigit()
     rows = gdb.mi("-thread-info")["threads"]
     assert str(stop.thread) in [row["id"] for row in rows]
     for row in rows:

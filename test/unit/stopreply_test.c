@@ -23,9 +23,7 @@ static const struct stop_reply_thread threads[] = { { 0x1297, 0x4711fa, true },
 
 static struct stop_reply stopped(enum stop_reply_reason reason)
 {
-	return (struct stop_reply){
-		.signal = 5, .thread = { 0x1297, 0x134f }, .reason = reason, .core = -1
-	};
+	return (struct stop_reply){ .signal = 5, .thread = { 0x1297, 0x134f }, .reason = reason };
 }
 
 static void expect(const struct stop_reply *sr, const struct stop_reply_dialect *d,
@@ -54,15 +52,11 @@ static void for_gdb(void **state)
 	struct stop_reply sr = stopped(STOP_REASON_SWBREAK);
 	sr.regs = regs;
 	sr.nregs = ARRAY_SIZE(regs);
-	sr.core = 1;
-	expect(&sr, &gdb,
-	       "T05swbreak:;06:10e0ffffff7f0000;10:84714b0000000000;thread:p1297.134f;core:1;");
-	expect(&sr, &old_gdb, "T0506:10e0ffffff7f0000;10:84714b0000000000;thread:134f;core:1;");
+	expect(&sr, &gdb, "T05swbreak:;06:10e0ffffff7f0000;10:84714b0000000000;thread:p1297.134f;");
+	expect(&sr, &old_gdb, "T0506:10e0ffffff7f0000;10:84714b0000000000;thread:134f;");
 
 	sr = stopped(STOP_REASON_HWBREAK);
 	expect(&sr, &gdb, "T05hwbreak:;thread:p1297.134f;");
-	sr.core = 31;
-	expect(&sr, &gdb, "T05hwbreak:;thread:p1297.134f;core:1f;");
 
 	sr = stopped(STOP_REASON_WATCH);
 	sr.addr = 0x555555558060;
@@ -155,7 +149,6 @@ static void for_lldb(void **state)
 	sr.regs = regs;
 	sr.nregs = ARRAY_SIZE(regs);
 	sr.jstopinfo = "[]";
-	sr.core = 1;
 	expect(&sr, &lldb,
 	       "T05thread:p1297.134f;name:worker;threads:1297,134f;thread-pcs:4711fa,471200;"
 	       "jstopinfo:5b5d;"
