@@ -103,7 +103,7 @@ void options_print_version(const struct options *o)
 		printf("lldb-server: ");
 	printf("stopgo (stopgo) %s\n"
 	       "Licence MIT. There is no warranty, to the extent permitted by law.\n"
-	       "Compatible with: gdb 13-18, lldb 19-21, Delve 1.20-1.27, Go 1.16-1.27, on "
+	       "Compatible with: gdb 13-18, lldb 19-21, Delve 1.20-1.27, Go 1.18-1.27, on "
 	       "x86_64-linux-gnu.\n",
 	       STOPGO_VERSION);
 }
