@@ -454,6 +454,12 @@ static bool may_come_in(int fd)
 	return false;
 }
 
+/* Where other machines may come other users may. */
+static bool is_let_in(const struct listener *l, int fd)
+{
+	return l->any_user || l->remote || (l->local ? is_same_user(fd) : may_come_in(fd));
+}
+
 /* No descriptor is left: whoever knocks would go on knocking, and we go on hearing of it. */
 static void turn_away(struct listener *l, int door)
 {
@@ -480,8 +486,7 @@ static void on_door(void *ctx, unsigned events _unused_)
 			turn_away(l, d->fd);
 		return;
 	}
-	/* Where other machines may come other users may. */
-	if (!l->any_user && !l->remote && !(l->local ? is_same_user(fd) : may_come_in(fd))) {
+	if (!is_let_in(l, fd)) {
 		listener_refuse(l, fd);
 		return;
 	}
@@ -505,7 +510,7 @@ int listener_accept(struct listener *l, int *ret_fd)
 		int fd = accept4(p[i].fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd < 0)
 			continue;
-		if (l->local && !is_same_user(fd)) {
+		if (!is_let_in(l, fd)) {
 			close(fd);
 			continue;
 		}

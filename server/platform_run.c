@@ -90,7 +90,11 @@ static int next_client(const struct options *o, struct listener *l)
 
 int platform_run(const struct options *opt)
 {
-	struct listen_how how = { .allow_remote = opt->allow_remote, .any_may_be_less = true };
+	struct listen_how how = {
+		.allow_remote = opt->allow_remote,
+		.any_user = opt->any_user,
+		.any_may_be_less = true,
+	};
 	struct listener *l;
 	struct err err = { 0 };
 	int fd = -1;

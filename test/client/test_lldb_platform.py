@@ -149,6 +149,19 @@ def test_debug_servers_are_started_and_ended(client):
     there.close()
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can connect as another user")
+@pytest.mark.parametrize("allowed", [False, True])
+def test_other_users_get_no_shell_here_unless_allowed(platform, allowed):
+    """A platform runs anything for whoever is let in."""
+    server, port = platform("--server", *["--allow-other-users"] * allowed)
+    line = f"exec 3<>/dev/tcp/127.0.0.1/{port} && printf '$qHostInfo#9b' >&3 && head -c 2 <&3"
+    done = subprocess.run(["/bin/bash", "-c", line], capture_output=True, user=65534, group=65534, extra_groups=[], cwd="/", timeout=60)
+    assert done.stdout == (b"+$" if allowed else b"")
+    if not allowed:
+        server.err.find(r"Connection of another user \(uid 65534\) refused")
+    rsp.Rsp(int(port)).close()      # its own user is let in all the same
+
+
 def bound(port):
     """A socket bound to the port; None: somebody has it."""
     sock = socket.socket()
