@@ -14,7 +14,7 @@
 enum {
 	SPAWN_MS = 10000,
 	KILL_MS = 1000,
-	WORDS_MAX = 8,
+	WORDS_MAX = 16,
 };
 
 /* ---- debug servers ---- */
@@ -70,6 +70,32 @@ static void become_clean(int keep)
 		(void)fcntl(keep, F_SETFD, 0);
 }
 
+/* What was said to the platform of clients and of threads holds for its debug servers. Returns how many words. */
+static size_t put_settings(const struct options *o, char **argv)
+{
+	static const char *const threads[] = {
+		[THREADS_AUTO] = "auto",
+		[THREADS_GOROUTINES] = "goroutines",
+		[THREADS_OS] = "os",
+	};
+	static char grace[32], goroutines[32];
+	size_t n = 0;
+
+	snprintf(grace, sizeof(grace), "%u", o->grace_ms / 1000);
+	snprintf(goroutines, sizeof(goroutines), "%zu", o->max_goroutines);
+	argv[n++] = "--grace";
+	argv[n++] = grace;
+	argv[n++] = "--threads";
+	argv[n++] = (char *)threads[o->threads];
+	argv[n++] = "--max-goroutines";
+	argv[n++] = goroutines;
+	if (o->any_user)
+		argv[n++] = "--allow-other-users";
+	if (o->no_guard)
+		argv[n++] = "--no-guard";
+	return n;
+}
+
 static _Noreturn void become_server(const struct options *o, const char *where, int pipe_fd,
 				    char *const *program)
 {
@@ -86,6 +112,7 @@ static _Noreturn void become_server(const struct options *o, const char *where, 
 	argv[n++] = "gdbserver";
 	argv[n++] = "--pipe";
 	argv[n++] = number;
+	n += put_settings(o, argv + n);
 	argv[n++] = (char *)where;
 	if (program)
 		argv[n++] = "--";

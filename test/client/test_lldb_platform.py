@@ -149,6 +149,15 @@ def test_debug_servers_are_started_and_ended(client):
     there.close()
 
 
+def test_debug_servers_are_as_the_platform_was_told(client):
+    one = client("--threads=goroutines", "--max-goroutines=7", "--grace=3", "--no-guard", "--allow-other-users")
+    pid = int(re.match(rb"pid:(\d+);", one.ask("qLaunchGDBServer;")).group(1))
+    words = " ".join(open(f"/proc/{pid}/cmdline").read().split("\0"))
+    for setting in ("--threads goroutines", "--max-goroutines 7", "--grace 3", "--no-guard", "--allow-other-users"):
+        assert setting in words
+    assert one.ask(f"qKillSpawnedProcess:{pid}") == b"OK"
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can connect as another user")
 @pytest.mark.parametrize("allowed", [False, True])
 def test_other_users_get_no_shell_here_unless_allowed(platform, allowed):
