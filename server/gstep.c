@@ -149,13 +149,11 @@ static int await(struct inferior *inf, struct gstep *st)
 		return r < 0 ? r : -ENODATA;
 	st->depth = g.stack_hi - regs.sp;
 	await_in_frames(inf, st, &g, &regs);
-	/* The handler may have made it look as if it had called one of these. */
-	if (regs.from == GO_REGS_SIGNAL) {
+	st->interrupted = regs.from == GO_REGS_SIGNAL ? regs.pc : 0;
+	/* The handler may have made it look as if it had called this. asyncPreempt, the other one, comes back without a trace. */
+	if (st->interrupted)
 		add_point(inf, st, entry_of(inf, "runtime.sigpanic"), GPOINT_AWAIT,
 			  GPOINT_ON_STACK);
-		add_point(inf, st, entry_of(inf, "runtime.asyncPreempt"), GPOINT_AWAIT,
-			  GPOINT_ON_STACK);
-	}
 	uint64_t end = entry_of(inf, "runtime.goexit0");
 	add_point(inf, st, end ? end : entry_of(inf, "runtime.gdestroy"), GPOINT_GONE, GPOINT_RAX);
 	if (st->alone)
@@ -249,7 +247,7 @@ static bool is_asked(const struct stop *stop)
 	return !stop->unasked || stop->number;
 }
 
-/* It is back on its stack: the step is done, unless it only begins now or the range goes on. */
+/* It is back on its stack: the step is done, unless it only begins now, begins again, or the range goes on. */
 static enum gstep_verdict arrived(struct session *s, struct inferior *inf, struct gstep *st,
 				  uint64_t pc, struct target_event *ev, int64_t *ret_id)
 {
@@ -261,7 +259,7 @@ static enum gstep_verdict arrived(struct session *s, struct inferior *inf, struc
 		return GSTEP_TELL;
 	}
 	bool in_range = st->how.action == RESUME_RANGE && pc >= st->how.start && pc < st->how.end;
-	if (st->begun && !in_range)
+	if (st->begun && !in_range && pc != st->interrupted)
 		return done(ev, st, ret_id);
 	st->begun = true;
 	run_thread(s, inf, ev->tid, &st->how);
@@ -346,8 +344,7 @@ static struct gstep *awaited(struct inferior *inf, pid_t tid, uint64_t pc)
 		const struct go_thread *at;
 		if (st->tid || !p || !runs(inf, tid, st, &regs, &at))
 			continue;
-		bool injected = pc == entry_of(inf, "runtime.sigpanic") ||
-				pc == entry_of(inf, "runtime.asyncPreempt");
+		bool injected = pc == entry_of(inf, "runtime.sigpanic");
 		if (injected || at->g.stack_hi - regs.sp <= st->depth)
 			return st;
 	}

@@ -5,7 +5,8 @@
  * the scheduler, the system stack, C, a signal handler - or was not running at all, the process runs on until the goroutine comes
  * back to a place on its stack, whichever OS thread that is on: breakpoints of our own at its next frames, with the condition
  * that sp lies on its stack. Signals that pass (SIGURG, preemption) are held back from a thread that steps, for at most 20 ms
- * of its way while others run: the collector stands still until the goroutine has been preempted.
+ * of its way while others run: the collector stands still until the goroutine has been preempted. One that comes then takes the
+ * goroutine away from an instruction that it has not executed: the step goes on when it is back there.
  *
  * When the client lets nobody else run (scheduler-locking), a goroutine that parks cannot go on: it stops where it parked, and a
  * step of one that is parked ends at once. When a goroutine that is stepped ends, the stop says so.
@@ -26,11 +27,12 @@ struct gstep {
 	int64_t id;
 	uint64_t g, goid;
 	struct resume how;
-	bool alone;     /* nobody else was resumed */
-	bool begun;     /* it has moved since it was asked to */
-	pid_t tid;      /* carries it on its own stack; 0: it is awaited */
-	pid_t left;     /* it left its stack on this one */
-	uint64_t depth; /* how far below its stack's upper end it was when it left */
+	bool alone;           /* nobody else was resumed */
+	bool begun;           /* it has moved since it was asked to */
+	pid_t tid;            /* carries it on its own stack; 0: it is awaited */
+	pid_t left;           /* it left its stack on this one */
+	uint64_t depth;       /* how far below its stack's upper end it was when it left */
+	uint64_t interrupted; /* a signal took it away from there; 0: none did */
 };
 
 /* Of one inferior. */

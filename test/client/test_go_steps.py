@@ -240,13 +240,15 @@ def test_scheduler_locking(steps):
     gdb.kill()
 
 
-def test_the_collector_goes_on_during_a_long_step(steps):
-    """A line that takes long has no call where the goroutine would let itself be stopped: only the signal does."""
+@pytest.mark.parametrize("command", ["next", "step"])
+def test_the_collector_goes_on_during_a_long_step(steps, command):
+    """A line that takes long has no call where the goroutine would let itself be stopped: only the signal does. What its handler
+    makes the goroutine call is nothing to step into."""
     gdb, _ = steps("oneline", TURNS)
     gdb.run_to(at(SOURCE, "one-line"))
     gdb.delete()
     before, collections = goroutine(gdb), int(gdb.eval("'main.Collections'"))
-    gdb.resume("next")
+    gdb.resume(command)
     stop = gdb.expect_stop("end-stepping-range", func="main.oneline", limit=LONG)
     assert stop.line == line(SOURCE, "behind-it") and goroutine(gdb) == before
     assert int(gdb.eval("turns")) == TURNS
