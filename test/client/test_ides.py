@@ -301,10 +301,13 @@ def test_breakpoint_while_running_without_a_stop(serve, new_gdb, course):
 
 
 @pytest.mark.parametrize("section", ["VS Code, C/C++ extension", "Qt Creator"])
-def test_attach_over_mi(serve, new_gdb, course, debuggee, section):
+def test_attach_over_mi(serve, new_gdb, programs, course, debuggee, section):
     """useExtendedRemote and processId; Qt Creator's device processes."""
     target = debuggee(course.program, *course.args)
-    if not course.is_go:
+    if course.is_go:        # while it is stopped no more come
+        begun = programs.symbol(course.program, "main.begun")
+        wait.until(lambda: process.word(target.pid, begun) == 5, "its goroutines")
+    else:
         target.readline()
     server = start_server(serve, section, course.program, number=-1)
     gdb = new_gdb()
