@@ -91,6 +91,12 @@ class Gdb:
     def _note(self, direction, text):
         self.transcript.append(f"{direction} {text}")
 
+    def _write(self, text):
+        """All of it: a pipe that is full takes a part when we are stopped and continued meanwhile."""
+        data = text.encode()
+        while data:
+            data = data[self.process.stdin.write(data):]
+
     def _read_line(self, end):
         while b"\n" not in self._pending:
             left = end - time.monotonic()
@@ -126,7 +132,7 @@ class Gdb:
         token = str(self._token)
         self.console = []
         self._note(">", token + command)
-        self.process.stdin.write((token + command + "\n").encode())
+        self._write(token + command + "\n")
         end = time.monotonic() + (wait.LIMIT if limit is None else limit)
         while True:
             record = self._next(end)
