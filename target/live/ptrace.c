@@ -73,34 +73,22 @@ int pt_get_siginfo(pid_t tid, siginfo_t *ret)
 	return request(PTRACE_GETSIGINFO, tid, 0, (uintptr_t)ret);
 }
 
-static bool is_fault(const siginfo_t *si, int any)
+static bool is_number(pid_t tid, const siginfo_t *si, int signo)
 {
-	(void)any;
-	int signo = si->si_signo;
-	return si->si_code > 0 && (signo == SIGTRAP || signo == SIGSEGV || signo == SIGBUS ||
-				   signo == SIGFPE || signo == SIGILL);
-}
-
-static bool is_trap(const siginfo_t *si, int any)
-{
-	(void)any;
-	return si->si_code > 0 && si->si_signo == SIGTRAP;
-}
-
-static bool is_number(const siginfo_t *si, int signo)
-{
+	(void)tid;
 	return si->si_signo == signo;
 }
 
-static bool is_any(const siginfo_t *si, int any)
+static bool is_any(pid_t tid, const siginfo_t *si, int any)
 {
+	(void)tid;
 	(void)any;
 	return si->si_signo != 0;
 }
 
 /* The kernel shows fewer than there are when a signal comes for us meanwhile (kernel/ptrace.c, ptrace_peek_siginfo()). */
-static bool any_in(pid_t tid, uint32_t flags, bool (*wanted)(const siginfo_t *si, int signo),
-		   int signo)
+static bool any_in(pid_t tid, uint32_t flags,
+		   bool (*wanted)(pid_t tid, const siginfo_t *si, int signo), int signo)
 {
 	siginfo_t queue[8];
 	struct __ptrace_peeksiginfo_args args = { .flags = flags, .nr = 8 };
@@ -108,7 +96,7 @@ static bool any_in(pid_t tid, uint32_t flags, bool (*wanted)(const siginfo_t *si
 
 	while ((n = ptrace(PTRACE_PEEKSIGINFO, tid, &args, queue)) > 0) {
 		for (long i = 0; i < n; i++) {
-			if (wanted(&queue[i], signo))
+			if (wanted(tid, &queue[i], signo))
 				return true;
 		}
 		args.off += (uint64_t)n;
@@ -116,9 +104,32 @@ static bool any_in(pid_t tid, uint32_t flags, bool (*wanted)(const siginfo_t *si
 	return false;
 }
 
-static bool any_queued(pid_t tid, bool (*wanted)(const siginfo_t *si, int signo), int signo)
+static bool any_queued(pid_t tid, bool (*wanted)(pid_t tid, const siginfo_t *si, int signo),
+		       int signo)
 {
 	return any_in(tid, 0, wanted, signo);
+}
+
+/* One that waits because it is blocked is none of the processor's: for those the kernel unblocks it (force_sig_info_to_task()). */
+static bool is_raised(pid_t tid, const siginfo_t *si)
+{
+	uint64_t mask;
+	return si->si_code > 0 &&
+	       (pt_get_sigmask(tid, &mask) < 0 || !(mask >> (si->si_signo - 1) & 1));
+}
+
+static bool is_trap(pid_t tid, const siginfo_t *si, int any)
+{
+	(void)any;
+	return si->si_signo == SIGTRAP && is_raised(tid, si);
+}
+
+static bool is_fault(pid_t tid, const siginfo_t *si, int any)
+{
+	int signo = si->si_signo;
+	return is_trap(tid, si, any) ||
+	       ((signo == SIGSEGV || signo == SIGBUS || signo == SIGFPE || signo == SIGILL) &&
+		is_raised(tid, si));
 }
 
 bool pt_trap_queued(pid_t tid)

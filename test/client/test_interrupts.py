@@ -3,10 +3,12 @@ import random
 
 import pytest
 
+from harness import process, wait
 from harness.rsp import Rsp
 
 ROUNDS = 150
 SIGUSR1 = 0x1E
+SIGTRAP_BIT = 1 << 4  # in /proc/PID/status
 
 
 @pytest.fixture
@@ -34,6 +36,22 @@ def interrupt_often(client, resume):
             pass
         client.send_raw(b"\x03")
         assert client.receive().startswith(b"T02")
+
+
+def test_with_a_sigtrap_of_its_own_waiting(session, programs):
+    """It is blocked and never comes: nobody waits for it at a halt."""
+    gdb, server = session(programs.c("queued"))
+    gdb.run_to("main")
+    gdb.break_at("main")  # stays in: the trap of an int3 may be on its way
+    turns = 0
+    for _ in range(3):
+        gdb.cont()
+        wait.until(lambda: int(process.status(server.inferior, "SigPnd"), 16) & SIGTRAP_BIT, "its SIGTRAP to wait")
+        gdb.interrupt()
+        gdb.expect_signal("SIGINT")
+        assert gdb.value("turns") >= turns
+        turns = gdb.value("turns")
+    gdb.kill()
 
 
 @pytest.mark.parametrize("mode", ["loop", "signals"])
