@@ -30,7 +30,9 @@ static bool exe_of(pid_t pid, char *into, size_t size)
 	return true;
 }
 
-/* For those whose exe we may not read, and for scripts: what ps shows, cut to 15 bytes by the kernel. */
+enum { COMM_MAX = 15 };
+
+/* For scripts, and for those that have named themselves: what ps shows, cut by the kernel. */
 static bool comm_is(pid_t pid, const char *name)
 {
 	char path[64], comm[32] = "";
@@ -42,7 +44,14 @@ static bool comm_is(pid_t pid, const char *name)
 		comm[0] = 0;
 	fclose(f);
 	comm[strcspn(comm, "\n")] = 0;
-	return comm[0] && !strncmp(comm, name, 15);
+	return comm[0] && !strncmp(comm, name, COMM_MAX);
+}
+
+/* The file may be gone. */
+static bool file_is(const char *file, const char *name)
+{
+	size_t len = strlen(name);
+	return !strncmp(file, name, len) && (!file[len] || !strcmp(file + len, " (deleted)"));
 }
 
 static bool is_named(pid_t pid, const char *name)
@@ -53,7 +62,11 @@ static bool is_named(pid_t pid, const char *name)
 	if (strchr(name, '/'))
 		return !strcmp(exe, name);
 	const char *file = strrchr(exe, '/');
-	return (file && !strcmp(file + 1, name)) || comm_is(pid, name);
+	if (file && file_is(file + 1, name))
+		return true;
+	/* Where the name is cut out of the file's, the file has said already that it goes on in another way. */
+	bool cut = file && strlen(name) > COMM_MAX && !strncmp(file + 1, name, COMM_MAX);
+	return !cut && comm_is(pid, name);
 }
 
 /* Calls for each process of that name but ourselves, until one call returns false. */

@@ -14,25 +14,32 @@
 
 static char dir[] = "/tmp/stopgo-findproc-XXXXXX";
 static char program[64], name[32];
+static char longer[2][96]; /* two whose names are alike for longer than the kernel keeps them */
 
-/* A program of a name that nobody else has. */
+/* Programs of names that nobody else has. */
 static int make_program(void **state _unused_)
 {
-	char command[256];
+	char command[512];
 	assert_non_null(mkdtemp(dir));
 	snprintf(name, sizeof(name), "findme-%d", getpid());
 	snprintf(program, sizeof(program), "%s/%s", dir, name);
-	snprintf(command, sizeof(command), "cp /bin/sleep %s", program);
+	for (int i = 0; i < 2; i++)
+		snprintf(longer[i], sizeof(longer[i]), "%s/findme-by-my-name-%d-%d", dir, getpid(),
+			 i);
+	snprintf(command, sizeof(command), "cp /bin/sleep %s && ln %s %s && ln %s %s", program,
+		 program, longer[0], program, longer[1]);
 	return system(command);
 }
 
 static int drop_program(void **state _unused_)
 {
 	unlink(program);
+	unlink(longer[0]);
+	unlink(longer[1]);
 	return rmdir(dir);
 }
 
-static pid_t start(void)
+static pid_t start(const char *path)
 {
 	int started[2];
 	char byte;
@@ -42,7 +49,7 @@ static pid_t start(void)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		fcntl(started[1], F_SETFD, FD_CLOEXEC);
 		close(started[0]);
-		execl(program, name, "60", (char *)NULL);
+		execl(path, path, "60", (char *)NULL);
 		_exit(1);
 	}
 	close(started[1]);
@@ -63,13 +70,13 @@ static void finds_by_name_and_path(void **state _unused_)
 	pid_t found = 0;
 	assert_int_equal(findproc_by_name(name, &found, &err), -ESRCH);
 
-	pid_t first = start();
+	pid_t first = start(program);
 	assert_int_equal(findproc_by_name(name, &found, &err), 0);
 	assert_int_equal(found, first);
 	assert_int_equal(findproc_by_name(program, &found, &err), 0);
 	assert_int_equal(findproc_by_name("/nowhere/findme", &found, &err), -ESRCH);
 
-	pid_t second = start();
+	pid_t second = start(program);
 	char both[64];
 	assert_int_equal(findproc_by_name(name, &found, &err), -EINVAL);
 	snprintf(both, sizeof(both), "%d", second);
@@ -78,22 +85,40 @@ static void finds_by_name_and_path(void **state _unused_)
 	finish(second);
 }
 
+/* What ps shows is the same for both. */
+static void tells_long_names_apart(void **state _unused_)
+{
+	struct err err = { 0 };
+	pid_t found = 0, pids[2] = { start(longer[0]), start(longer[1]) };
+
+	for (int i = 0; i < 2; i++) {
+		const char *file = strrchr(longer[i], '/') + 1;
+		assert_int_equal(findproc_by_name(file, &found, &err), 0);
+		assert_int_equal(found, pids[i]);
+		unlink(longer[i]);
+		assert_int_equal(findproc_by_name(file, &found, &err), 0);
+		assert_int_equal(found, pids[i]);
+	}
+	finish(pids[0]);
+	finish(pids[1]);
+}
+
 static void waits_for_one_that_is_new(void **state _unused_)
 {
 	struct findproc f;
-	pid_t old = start();
+	pid_t old = start(program);
 	assert_int_equal(findproc_begin(&f, name), 0);
 	assert_int_equal(findproc_poll(&f), 0);
-	pid_t fresh = start();
+	pid_t fresh = start(program);
 	assert_int_equal(findproc_poll(&f), fresh);
 	findproc_fini(&f);
 	finish(old);
 	finish(fresh);
 
-	char longer[400];
-	memset(longer, 'n', sizeof(longer) - 1);
-	longer[sizeof(longer) - 1] = 0;
-	assert_int_equal(findproc_begin(&f, longer), -EINVAL);
+	char longest[400];
+	memset(longest, 'n', sizeof(longest) - 1);
+	longest[sizeof(longest) - 1] = 0;
+	assert_int_equal(findproc_begin(&f, longest), -EINVAL);
 	assert_int_equal(findproc_begin(&f, ""), -EINVAL);
 }
 
@@ -101,6 +126,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds_by_name_and_path),
+		cmocka_unit_test(tells_long_names_apart),
 		cmocka_unit_test(waits_for_one_that_is_new),
 	};
 	return cmocka_run_group_tests(tests, make_program, drop_program);
