@@ -339,7 +339,7 @@ def test_names_and_verbs(tmp_path):
 
 @pytest.mark.stopgo_only("waits for a name")
 def test_attach_by_name_now_and_later(serve, programs, debuggee, tmp_path):
-    name = tmp_path / "a-name-of-its-own"
+    name = tmp_path / f"a-name-of-its-own-{os.getpid()}"
     os.link(programs.c("counter"), name)
     server = serve.multi()
     client = rsp.Rsp(server.port)
@@ -355,8 +355,8 @@ def test_attach_by_name_now_and_later(serve, programs, debuggee, tmp_path):
         stop = client.ask(words[verb])
         assert stop.startswith(b"T13thread:%x;" % first.pid) and client.ask("D") == b"OK"
     client.send(words["vAttachWait"])
-    # It has seen who is there already when it waits again.
-    wait.until(lambda: process.waits_for_events(server.pid), "it to look")
+    # It has seen who is there already when it waits until it looks again.
+    wait.until(lambda: process.waits_for_events(server.pid, 100), "it to look")
     second = debuggee(name)
     stop = client.receive()
     assert stop.startswith(b"T13thread:%x;" % second.pid)

@@ -51,13 +51,15 @@ def sleeps_for_time(pid):
         return False
 
 
-def waits_for_events(pid):
-    """It is inside epoll_wait or epoll_pwait."""
+def waits_for_events(pid, at_most_ms=None):
+    """It is inside epoll_wait or epoll_pwait, for no longer than that."""
     try:
         with open(f"/proc/{pid}/syscall") as f:
-            return f.read().split()[0] in ("232", "281") and state(pid) == "S"
+            fields = f.read().split()
     except (FileNotFoundError, ProcessLookupError):
         return False
+    inside = fields[0] in ("232", "281") and state(pid) == "S"
+    return inside and (at_most_ms is None or int(fields[4], 16) <= at_most_ms)
 
 
 def descriptors(pid):
