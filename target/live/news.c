@@ -186,6 +186,8 @@ static void task_stopped(struct task *task, struct news news)
 	}
 	if (news.kind == NEWS_STEP && task->stepping)
 		task_hide_trap_flag(task);
+	if (news.kind == NEWS_SIGNAL && news.value == SIGTRAP && is_behind_int3(task))
+		news.kind = NEWS_INT3; /* merged with one that was sent */
 	if (task->over.kind != OVER_NONE && over_news(task, &news))
 		return;
 	if (patch_news(task, &news))
@@ -224,11 +226,11 @@ static void task_stopped(struct task *task, struct news news)
 	}
 }
 
-/* The kernel need not be asked, and may not know, what a SIGTRAP is there. */
+/* The kernel need not be asked what a SIGTRAP is there. */
 static bool is_int3_of_ours(struct task *task)
 {
-	if (!task || task->state != TASK_RUNNING || !task->proc->space->patched || task->gp_dirty ||
-	    pt_get_gp(task->tid, &task->gp) < 0)
+	if (!task || task->state != TASK_RUNNING || task->stepping || task->dregs_used ||
+	    !task->proc->space->patched || task->gp_dirty || pt_get_gp(task->tid, &task->gp) < 0)
 		return false;
 	task->gp_early = true;
 	return over_behind_int3(task->proc->space, task->gp.rip);
