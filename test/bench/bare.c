@@ -282,24 +282,29 @@ static bool hit(pid_t tid, int status, struct user_regs_struct *gp)
 	return true;
 }
 
+/* Those that have stopped are heard of before any goes on, or a few would hit again and again and the others never be heard of. */
 static void run_condition(void)
 {
+	static pid_t due[TASKS_MAX];
 	struct user_regs_struct gp;
 	unsigned looks = 0;
 	int status;
 
-	for (;;) {
+	do {
+		size_t n = 0;
 		pid_t tid = waitpid(hitters > 1 ? -1 : pid, &status, __WALL);
 		if (tid < 0)
 			fail("waitpid");
-		if (hit(tid, status, &gp) && gp.rdi != 0xdead) {
+		for (; tid > 0; tid = hitters > 1 ? waitpid(-1, &status, __WALL | WNOHANG) : 0) {
+			if (!hit(tid, status, &gp) || gp.rdi == 0xdead)
+				continue;
 			pass(&gp);
 			pt(PTRACE_SETREGS, tid, 0, (uintptr_t)&gp);
-			pt(PTRACE_CONT, tid, 0, 0);
+			due[n++] = tid;
 		}
-		if (++looks % 64 == 0 && client_waits())
-			break;
-	}
+		while (n)
+			pt(PTRACE_CONT, due[--n], 0, 0);
+	} while (++looks % 64 || !client_waits());
 	interrupted();
 }
 
