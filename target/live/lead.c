@@ -6,14 +6,15 @@
  * have not moved, which is what a busy processor would have done to them, too.
  *
  * They are not to starve: they wait only if they ran no longer than HOLD_US ago, for a tick at most (attend.c), and when they have waited
- * they next run for SHARE_US at least.
+ * they next run for SHARE_US at least. The more there are the longer they wait: HOLD_MORE_US is four times what it costs to start and stop
+ * one, so that most of the time is not spent on that.
  */
 #include <errno.h>
 #include <time.h>
 
 #include "target/live/task.h"
 
-enum { HOLD_US = 3000, HOLD_MORE_US = 10, SHARE_US = 300 };
+enum { HOLD_US = 3000, HOLD_MORE_US = 40, SHARE_US = 300 };
 
 static uint64_t now_us(void)
 {

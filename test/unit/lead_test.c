@@ -9,7 +9,7 @@
 
 #include "target/live/task.h"
 
-enum { THREADS = 8, HELD_AT_MOST_US = 3000 + 10 * THREADS, SHARE_AT_LEAST_US = 300 };
+enum { THREADS = 8, HELD_AT_MOST_US = 3000 + 40 * THREADS, SHARE_AT_LEAST_US = 300 };
 
 static uint64_t now_us(void)
 {
