@@ -37,7 +37,7 @@ static pid_t pid, tasks[TASKS_MAX];
 static size_t count;
 static int memory = -1;
 static uint8_t in[BUFFER], data[BUFFER];
-static size_t in_len;
+static size_t in_len, taken; /* of it, served */
 static char out[BUFFER], list[BUFFER];
 static size_t list_len;
 
@@ -237,18 +237,27 @@ static void launch(char **argv)
 
 /* --- running --- */
 
+/* An interrupt that was read together with the packet before it. */
+static uint8_t *interrupt_in_hand(void)
+{
+	return memchr(in + taken, 3, in_len - taken);
+}
+
 static bool client_waits(void)
 {
 	char c;
-	return recv(client, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+	return interrupt_in_hand() || recv(client, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
 }
 
 static void interrupted(void)
 {
 	struct user_regs_struct gp;
+	uint8_t *in_hand = interrupt_in_hand();
 	char c;
 
-	while (recv(client, &c, 1, 0) == 1 && c != 3)
+	if (in_hand)
+		taken = (size_t)(in_hand - in) + 1;
+	while (!in_hand && recv(client, &c, 1, 0) == 1 && c != 3)
 		;
 	stop_all(0);
 	pt(PTRACE_GETREGS, pid, 0, (uintptr_t)&gp);
@@ -500,22 +509,21 @@ static void serve(char *p, size_t len)
 
 static void take(void)
 {
-	size_t at = 0;
-
-	while (at < in_len) {
-		if (in[at] != '$') {
-			at++;
+	taken = 0;
+	while (taken < in_len) {
+		if (in[taken] != '$') {
+			taken++;
 			continue;
 		}
-		uint8_t *hash = memchr(in + at, '#', in_len - at);
+		uint8_t *packet = in + taken + 1, *hash = memchr(packet, '#', in_len - taken - 1);
 		if (!hash || hash + 3 > in + in_len)
 			break;
 		*hash = 0;
-		serve((char *)in + at + 1, (size_t)(hash - in) - at - 1);
-		at = (size_t)(hash - in) + 3;
+		taken = (size_t)(hash - in) + 3;
+		serve((char *)packet, (size_t)(hash - packet));
 	}
-	memmove(in, in + at, in_len - at);
-	in_len -= at;
+	memmove(in, in + taken, in_len - taken);
+	in_len -= taken;
 }
 
 static void wait_for_client(int port)
