@@ -77,11 +77,19 @@ static _Noreturn void child_fails(int fd, const char *what)
 	_exit(127);
 }
 
+/* Output and errors of one file are one descriptor, as of 2>&1: with one each they would write over each other. */
+static bool is_output_file(const struct launch *how, int i)
+{
+	return i == 2 && how->stdio[1] && how->stdio[2] && !strcmp(how->stdio[1], how->stdio[2]);
+}
+
 static void child_stdio(const struct launch *how, int error_fd)
 {
 	for (int i = 0; i < 3; i++) {
 		int fd = how->stdio_fd[i];
-		if (how->stdio[i]) {
+		if (is_output_file(how, i)) {
+			fd = 1;
+		} else if (how->stdio[i]) {
 			fd = open(how->stdio[i], i == 0 ? O_RDONLY : O_WRONLY | O_CREAT, 0640);
 			if (fd < 0)
 				child_fails(error_fd, how->stdio[i]);

@@ -178,6 +178,41 @@ def test_without_a_shell(serve, made, programs):
     assert "arg=$HOME\narg=a b\n" in server.out.rest()
 
 
+@pytest.mark.stopgo_only("an option of later releases")
+def test_arguments_for_the_shell_to_expand(serve, made, programs):
+    server = serve.launch(programs.c("environ"), "$((40 + 2))", "'a b'", options=("--once", "--no-escape-args"))
+    client = made.add(rsp.Rsp(server.port))
+    client.ask("?")
+    client.ask("vCont;c")
+    client.close()
+    assert "arg=42\narg=a b\n" in server.out.rest()
+
+
+@pytest.mark.stopgo_only("debugserver's options")
+@pytest.mark.parametrize("one", [False, True])
+def test_files_and_variables_of_debugserver(made, tmp_path, one):
+    """--stdio-path is all three: what is printed and what went wrong stand in it one after the other."""
+    said, wrong, log = (tmp_path / name for name in ("said", "wrong", "log"))
+    for file in (said, wrong):
+        file.write_text("typed\n" if one else "")
+    files = ["--stdio-path", said] if one else ["-i", "/etc/hostname", "-o", said, "--stderr-path", wrong]
+    line = 'read typed; echo "$typed $STOPGO_TEST"; echo no >&2; echo more'
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        server = made.add(Stopgo(["-R", f"127.0.0.1:{port}", "-e", "STOPGO_TEST=a b", *map(str, files), "-F", "-D", "-g", "-l", str(log),
+                                  "--", "/bin/sh", "-c", line], listens=False))
+        listening.settimeout(wait.LIMIT)
+        connected, _ = listening.accept()
+    client = made.add(rsp.Rsp(connected=connected))
+    assert client.ask("vCont;c") == b"W00"
+    client.close()
+    assert server.wait_exit() == 0
+    typed = "typed" if one else open("/etc/hostname").readline().rstrip()
+    assert said.read_text() == f"{typed} a b\n" + "no\n" * one + "more\n"
+    assert one or wrong.read_text() == "no\n"
+    assert "vCont;c" in log.read_text()
+
+
 @pytest.mark.parametrize("options", [("--debug",), ("--debug", "--remote-debug"), ("--remote-debug", "--debug-format=all"),
                                      ("--debug", "--debug-format=none", "--event-loop-debug"),
                                      ("--disable-packet=vCont",), ("--disable-packet=T",), ("--disable-packet=Tthread",),
