@@ -281,6 +281,12 @@ static int judge_kind(const struct permit_facts *f, struct err *err)
 			       "already traced by process %d (%s); a process has one tracer: end "
 			       "or detach that one first",
 			       f->tracer, f->tracer_name[0] ? f->tracer_name : "?");
+	if (is_zombie_state(f->state))
+		return err_set(err, -EPERM,
+			       "'%s' goes on without its first thread, which has ended, and Linux "
+			       "lets nobody trace such a process: start it with the server, or "
+			       "attach before that thread ends",
+			       f->name);
 	if (f->elf_class == ELFCLASS32)
 		return err_set(err, -EPERM,
 			       "'%s' is a 32-bit process; only x86-64 ones are supported: use "
@@ -362,7 +368,7 @@ int permit_judge(const struct permit_facts *f, struct err *err)
 		r = judge_kind(f, err);
 	if (!r && f->yama == 3)
 		r = judge_yama(f, err);
-	if (!r && !f->allowed && !is_zombie_state(f->state))
+	if (!r && !f->allowed)
 		r = judge_refusal(f, err);
 	return r;
 }

@@ -50,7 +50,7 @@ static void every_refusal_says_why(void **state _unused_)
 	f = good(), f.state = 'Z', f.live_threads = 0;
 	expect(f, -ESRCH, "zombie");
 	f.live_threads = 2, f.allowed = false;
-	expect(f, 0, NULL);
+	expect(f, -EPERM, "without its first thread");
 
 	f = good(), f.self = true;
 	expect(f, -EPERM, "server itself");
