@@ -107,12 +107,11 @@ static bool hit_reported(struct task *task, enum point_kind kind, struct swpoint
 /* The first of the numbered points here that wants the hit told; 0: none does. One may want to be attended to. Any: conditions true. */
 static unsigned numbered_hit(struct task *task, uint64_t at, bool *ret_attend, bool *ret_any)
 {
-	enum { NUMBERS_MAX = 64 };
 	const struct swpoint *point = swpoints_find(&task->proc->space->sw, at);
-	unsigned numbers[NUMBERS_MAX], told = 0;
+	unsigned numbers[SWNUMBERS_MAX], told = 0;
 	size_t n = 0;
 
-	for (size_t i = 0; point && i < point->number_count && n < NUMBERS_MAX; i++) {
+	for (size_t i = 0; point && i < point->number_count; i++) {
 		const struct swnumber *one = &point->numbers[i];
 		if (task_hit_counts(task, one->conditions, one->condition_count))
 			numbers[n++] = one->number;

@@ -201,7 +201,8 @@ static int insert_sw(struct proc *proc, struct point *want, struct err *err)
 	}
 	if (!take_expressions(p, want)) {
 		s->sw.changed = true;
-		return err_set(err, -ENOMEM, "no memory for a breakpoint at %#" PRIx64, want->addr);
+		return err_set(err, -ENOSPC, "no room for another breakpoint at %#" PRIx64,
+			       want->addr);
 	}
 	if (!want->internal)
 		patch_find_kept(s, p);

@@ -41,6 +41,8 @@ bool swpoint_add_number(struct swpoint *p, unsigned number, struct ax **conditio
 
 	if (n) {
 		free_list(&n->conditions, &n->condition_count);
+	} else if (p->number_count == SWNUMBERS_MAX) {
+		return false;
 	} else {
 		n = reallocarray(p->numbers, p->number_count + 1, sizeof(*n));
 		if (!n)

@@ -4,7 +4,7 @@
  * Two facts a point: wanted (a client asked for it) and inserted (0xcc is in memory, orig is what it covers). They differ between a
  * client's remove and the next time anybody runs: gdb takes all breakpoints out at a stop and puts them back before it goes on, and
  * nothing is written for that.
- * Limits: SWPOINTS_MAX points.
+ * Limits: SWPOINTS_MAX points, SWNUMBERS_MAX numbers at each.
  */
 #ifndef STOPGO_TARGET_LIVE_SWPOINTS_H
 #define STOPGO_TARGET_LIVE_SWPOINTS_H
@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include "base/util.h"
 
-enum { SWPOINTS_MAX = 65536, INT3 = 0xcc, INSN_JUMP_MAX = 16 };
+enum { SWPOINTS_MAX = 65536, SWNUMBERS_MAX = 64, INT3 = 0xcc, INSN_JUMP_MAX = 16 };
 
 struct ax;
 struct over_plan;
@@ -76,7 +76,7 @@ void swpoints_drop(struct swpoints *s, struct swpoint *p);
 void over_plan_unref(struct over_plan *plan);
 /* The one of this number; NULL: there is none. */
 struct swnumber *swpoint_number(const struct swpoint *p, unsigned number);
-/* Takes the conditions over; false: no memory, and they are still the caller's. */
+/* Takes the conditions over; false: no room, and they are still the caller's. */
 bool swpoint_add_number(struct swpoint *p, unsigned number, struct ax **conditions, size_t count);
 void swpoint_drop_number(struct swpoint *p, struct swnumber *n);
 void swpoint_drop_numbers(struct swpoint *p);

@@ -20,6 +20,7 @@
 #include "target/ax.h"
 #include "target/live/live.h"
 #include "target/live/ptrace.h"
+#include "target/live/swpoints.h"
 #include "target/x86/regs.h"
 
 enum {
@@ -851,6 +852,25 @@ static void a_call_where_traps_are_blocked(void **state _unused_)
 	end(t, pid);
 }
 
+/* Each is looked at when it is hit: none may be there that is not. */
+static void an_address_takes_so_many_numbers(void **state _unused_)
+{
+	pid_t pid = child_of(block_traps);
+	struct err err = { 0 };
+
+	wait_up(1);
+	struct target *t = attach(pid);
+	tr->ops->stop_all(tr);
+	for (unsigned i = 1; i <= SWNUMBERS_MAX + 1; i++) {
+		struct point own = {
+			.kind = POINT_SW, .number = i, .addr = (uint64_t)marked, .len = 1
+		};
+		int r = t->ops->points->insert(t, &own, &err);
+		assert_int_equal(r, i <= SWNUMBERS_MAX ? 0 : -ENOSPC);
+	}
+	end(t, pid);
+}
+
 static void launches_steps_and_sees_the_end(void **state _unused_)
 {
 	char *argv[] = { "/bin/sh", "-c", "exit 3", NULL };
@@ -942,6 +962,7 @@ int main(void)
 		cmocka_unit_test(a_step_can_hold_signals),
 		cmocka_unit_test(a_hold_ends),
 		cmocka_unit_test(a_call_where_traps_are_blocked),
+		cmocka_unit_test(an_address_takes_so_many_numbers),
 		cmocka_unit_test(a_watchpoint_stops_every_thread_that_writes),
 		cmocka_unit_test(signals_arrive_as_asked),
 		cmocka_unit_test(a_fault_under_a_false_condition_reaches_its_handler),
