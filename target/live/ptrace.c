@@ -73,22 +73,21 @@ int pt_get_siginfo(pid_t tid, siginfo_t *ret)
 	return request(PTRACE_GETSIGINFO, tid, 0, (uintptr_t)ret);
 }
 
-static bool is_number(pid_t tid, const siginfo_t *si, int signo)
+static uint64_t bit(int signo)
 {
-	(void)tid;
-	return si->si_signo == signo;
+	return UINT64_C(1) << (signo - 1);
 }
 
-static bool is_any(pid_t tid, const siginfo_t *si, int any)
+/* By the processor. One that waits because it is blocked is none of its: for those the kernel unblocks it (force_sig_info_to_task()). */
+static bool is_raised(pid_t tid, const siginfo_t *si)
 {
-	(void)tid;
-	(void)any;
-	return si->si_signo != 0;
+	uint64_t blocked;
+	return si->si_code > 0 &&
+	       (pt_get_sigmask(tid, &blocked) < 0 || !(blocked & bit(si->si_signo)));
 }
 
 /* The kernel shows fewer than there are when a signal comes for us meanwhile (kernel/ptrace.c, ptrace_peek_siginfo()). */
-static bool any_in(pid_t tid, uint32_t flags,
-		   bool (*wanted)(pid_t tid, const siginfo_t *si, int signo), int signo)
+static bool any_queued(pid_t tid, uint32_t flags, uint64_t signals, bool raised)
 {
 	siginfo_t queue[8];
 	struct __ptrace_peeksiginfo_args args = { .flags = flags, .nr = 8 };
@@ -96,7 +95,9 @@ static bool any_in(pid_t tid, uint32_t flags,
 
 	while ((n = ptrace(PTRACE_PEEKSIGINFO, tid, &args, queue)) > 0) {
 		for (long i = 0; i < n; i++) {
-			if (wanted(tid, &queue[i], signo))
+			const siginfo_t *si = &queue[i];
+			if (si->si_signo && signals & bit(si->si_signo) &&
+			    (!raised || is_raised(tid, si)))
 				return true;
 		}
 		args.off += (uint64_t)n;
@@ -104,52 +105,27 @@ static bool any_in(pid_t tid, uint32_t flags,
 	return false;
 }
 
-static bool any_queued(pid_t tid, bool (*wanted)(pid_t tid, const siginfo_t *si, int signo),
-		       int signo)
-{
-	return any_in(tid, 0, wanted, signo);
-}
-
-/* One that waits because it is blocked is none of the processor's: for those the kernel unblocks it (force_sig_info_to_task()). */
-static bool is_raised(pid_t tid, const siginfo_t *si)
-{
-	uint64_t mask;
-	return si->si_code > 0 &&
-	       (pt_get_sigmask(tid, &mask) < 0 || !(mask >> (si->si_signo - 1) & 1));
-}
-
-static bool is_trap(pid_t tid, const siginfo_t *si, int any)
-{
-	(void)any;
-	return si->si_signo == SIGTRAP && is_raised(tid, si);
-}
-
-static bool is_fault(pid_t tid, const siginfo_t *si, int any)
-{
-	int signo = si->si_signo;
-	return is_trap(tid, si, any) ||
-	       ((signo == SIGSEGV || signo == SIGBUS || signo == SIGFPE || signo == SIGILL) &&
-		is_raised(tid, si));
-}
-
 bool pt_trap_queued(pid_t tid)
 {
-	return any_queued(tid, is_trap, 0);
+	return any_queued(tid, 0, bit(SIGTRAP), true);
 }
 
 bool pt_fault_queued(pid_t tid)
 {
-	return any_queued(tid, is_fault, 0);
+	const uint64_t faults =
+		bit(SIGTRAP) | bit(SIGSEGV) | bit(SIGBUS) | bit(SIGFPE) | bit(SIGILL);
+	return any_queued(tid, 0, faults, true);
 }
 
 bool pt_signal_queued(pid_t tid, int signo)
 {
-	return any_queued(tid, is_number, signo);
+	return any_queued(tid, 0, bit(signo), false);
 }
 
 bool pt_some_signal_queued(pid_t tid)
 {
-	return any_in(tid, 0, is_any, 0) || any_in(tid, PTRACE_PEEKSIGINFO_SHARED, is_any, 0);
+	return any_queued(tid, 0, UINT64_MAX, false) ||
+	       any_queued(tid, PTRACE_PEEKSIGINFO_SHARED, UINT64_MAX, false);
 }
 
 int pt_get_sigmask(pid_t tid, uint64_t *ret)
